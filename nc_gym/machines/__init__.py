@@ -1,0 +1,1 @@
+"""The real computers. Knows nothing of torch or Gymnasium."""

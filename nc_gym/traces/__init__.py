@@ -1,0 +1,1 @@
+"""Recordings of real computers: users, recorder, cast files, training shards."""
