@@ -123,7 +123,9 @@ def test_an_environment_without_frames_is_refused(tmp_path):
         RecordEpisodes(Counter(render_mode=None), tmp_path)
 
 
-@pytest.mark.parametrize("mode, shown", [(AutoresetMode.SAME_STEP, [0, 1, 2, 3, 1]), (AutoresetMode.NEXT_STEP, [0, 1, 2, 3, 0])])
+@pytest.mark.parametrize(
+    "mode, shown", [(AutoresetMode.SAME_STEP, [0, 1, 2, 3, 1]), (AutoresetMode.NEXT_STEP, [0, 1, 2, 3, 0])]
+)
 def test_vector_video_tiles_rows_and_keeps_the_terminal_frame(tmp_path, mode, shown):
     env = RecordVector(SyncVectorEnv([Counter] * 3, autoreset_mode=mode), tmp_path / "v.mp4")
     env.reset()

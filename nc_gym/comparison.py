@@ -1,0 +1,62 @@
+"""The frame that compares two machines: neural and real side by side under the same events, differing cells boxed."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nc_gym.machines.font import CELL_HEIGHT, CELL_WIDTH, GLYPHS, PALETTE, glyph_index
+from nc_gym.video import Frame, enlarge
+
+VISIBLE = 32  # a cell differs when any of its 8-bit channels is off by more than this
+RED = np.array([224, 48, 48], dtype=np.uint8)
+WHITE = PALETTE[15]
+GAP = 16  # pixels between the two panels
+
+
+def differing_cells(left: Frame, right: Frame) -> NDArray[np.bool_]:
+    """Returns bool (H/16, W/8): which character cells of two frames (H, W, 3) differ visibly."""
+    off = np.abs(left.astype(np.int16) - right.astype(np.int16)) > VISIBLE
+    height, width, _ = off.shape
+    cells = off.reshape(height // CELL_HEIGHT, CELL_HEIGHT, width // CELL_WIDTH, CELL_WIDTH, 3)
+    return np.asarray(cells.any(axis=(1, 3, 4)))
+
+
+def mark(frame: Frame, cells: NDArray[np.bool_], scale: int) -> Frame:
+    """Returns the frame enlarged by ``scale`` with a red box around each cell where ``cells`` is true."""
+    frame = enlarge(frame, scale)
+    for row, column in np.argwhere(cells):
+        top, left = row * CELL_HEIGHT * scale, column * CELL_WIDTH * scale
+        box = frame[top : top + CELL_HEIGHT * scale, left : left + CELL_WIDTH * scale]
+        box[[0, -1]] = box[:, [0, -1]] = RED
+    return frame
+
+
+def side_by_side(neural: Frame, real: Frame, header: str, scale: int = 2) -> Frame:
+    """Returns one frame: a header line, then the neural screen and the real one with differing cells boxed in red.
+
+    Args:
+        neural: uint8 (H, W, 3), H a multiple of 16, W of 8.
+        real: the same shape.
+        header: one line of printable ASCII, cut to the frame's width.
+        scale: enlargement; write the result with ``VideoWriter(..., scale=1)``.
+    """
+    if neural.shape != real.shape:
+        raise ValueError(f"the neural frame is {neural.shape}, the real one {real.shape}; record both at one size")
+    cells = differing_cells(neural, real)
+    width = neural.shape[1] * scale
+    gap = np.full((neural.shape[0] * scale, GAP, 3), 64, dtype=np.uint8)
+    screens = np.concatenate([mark(neural, cells, scale), gap, mark(real, cells, scale)], axis=1)
+    differ = f"{int(cells.sum())} of {cells.size} cells differ"
+    titles = np.concatenate(
+        [text_line(f"neural network - {differ}", width), gap[:CELL_HEIGHT], text_line("real bash", width)], axis=1
+    )
+    return np.concatenate([text_line(header, screens.shape[1]), titles, screens], axis=0)
+
+
+def text_line(text: str, width: int) -> Frame:
+    """Returns uint8 (16, width, 3): ``text`` in white on dark grey, cut to ``width`` pixels."""
+    line = np.full((CELL_HEIGHT, width, 3), 32, dtype=np.uint8)
+    for i, char in enumerate(text[: width // CELL_WIDTH]):
+        line[:, i * CELL_WIDTH : (i + 1) * CELL_WIDTH][GLYPHS[glyph_index(char)]] = WHITE
+    return line

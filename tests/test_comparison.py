@@ -1,0 +1,46 @@
+import numpy as np
+import pytest
+
+from nc_gym.comparison import GAP, RED, differing_cells, mark, side_by_side, text_line
+from nc_gym.machines.font import GLYPHS, glyph_index
+
+
+def screens():
+    left = np.full((32, 40, 3), 100, np.uint8)
+    right = left.copy()
+    right[20, 9, 1] += 100  # cell (1, 1)
+    right[:16, 24:32] += 10  # cell (0, 3): too little to see
+    return left, right
+
+
+def test_only_visible_differences_count():
+    cells = differing_cells(*screens())
+    assert cells.shape == (2, 5)
+    assert np.argwhere(cells).tolist() == [[1, 1]]
+    assert np.array_equal(differing_cells(*screens()[::-1]), cells)
+
+
+def test_mark_boxes_the_cell_and_nothing_else():
+    left, right = screens()
+    marked = mark(left, differing_cells(left, right), scale=2)
+    red = (marked == RED).all(axis=2)
+    assert red[32, 16:32].all() and red[63, 16:32].all() and red[32:64, 16].all() and red[32:64, 31].all()
+    assert red.sum() == 2 * 16 + 2 * 30
+    assert (marked[~red] == 100).all()
+
+
+def test_side_by_side_has_header_titles_and_both_screens():
+    left, right = screens()
+    frame = side_by_side(left, right, "step 3", scale=2)
+    assert frame.shape == (16 + 16 + 64, 2 * 80 + GAP, 3)
+    assert np.array_equal(frame[:16], text_line("step 3", frame.shape[1]))
+    assert np.array_equal(frame[32:, -80:], mark(right, differing_cells(left, right), 2))
+    with pytest.raises(ValueError, match=r"\(32, 40, 3\).*\(16, 40, 3\)"):
+        side_by_side(left, right[:16], "step 3")
+
+
+def test_text_is_drawn_with_the_terminal_font_and_cut_to_the_width():
+    line = text_line("Ab" * 9, 20)
+    assert line.shape == (16, 20, 3)
+    for i, char in enumerate("Ab"):
+        assert np.array_equal((line[:, i * 8 : i * 8 + 8] == 255).all(axis=2), GLYPHS[glyph_index(char)])
