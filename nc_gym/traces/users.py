@@ -1,0 +1,292 @@
+"""Seeded synthetic users: streams of (event, family) pairs that operate a terminal the way people do.
+
+A goal-directed user chooses commands (``commands.py``), makes typing mistakes and repairs them, recalls earlier lines and
+cancels some. A typist hits random keys. Both keep their own books and need no feedback from the screen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from random import Random
+
+from nc_gym.machines.keys import KEY_INDEX, NOOP, encode
+from nc_gym.traces.commands import GOAL_WEIGHTS, RECALL_WEIGHTS, CommandChooser
+from nc_gym.traces.home import FAMILY_INDEX, Home
+from nc_gym.traces.words import Split, random_sum, random_word, split_of, unknown_command, weighted
+
+Events = Iterator[tuple[int, int]]
+
+USERS: tuple[str, ...] = ("goal", "recall", "typist", "short")
+DEFAULT_MIX: Mapping[str, float] = {"goal": 0.7, "recall": 0.2, "typist": 0.1}
+SHORT_STEPS = (40, 64)
+_IDLE_SHARE = 0.03
+_MISTAKE_SHARE = 0.022
+_LETTERS = "abcdefghijklmnopqrstuvwxyz"
+_PRINTABLE = "".join(chr(code) for code in range(32, 127))
+_ALNUM = _LETTERS + _LETTERS.upper() + "0123456789"
+
+
+def session_user(seed: int, index: int, split: Split, users: Mapping[str, float]) -> str:
+    """Returns which of ``users`` (name to share) plays session ``index`` of the recording ``seed``."""
+    return weighted(Random(f"user/{seed}/{split}/{index}"), tuple(users), tuple(users.values()))
+
+
+def session_events(user: str, seed: int, index: int, split: Split, steps: int) -> list[tuple[int, int]]:
+    """Returns the events of one session.
+
+    Args:
+        user: one of ``USERS``.
+        seed: seed of the recording.
+        index: number of the session in it.
+        split: which words may be typed.
+        steps: number of events; a "short" user stops after 40 to 64 of them.
+
+    Returns:
+        (event, family) pairs; the family index is 0 except for Enter.
+    """
+    if user not in USERS:
+        raise ValueError(f"unknown user {user!r}; there are {', '.join(USERS)}: choose one of them")
+    rng = Random(f"events/{user}/{seed}/{split}/{index}")
+    if user == "short":
+        steps = min(steps, rng.randint(*SHORT_STEPS))
+    if user == "typist":
+        stream = Typist(rng, split).events()
+    else:
+        stream = GoalUser(rng, split, GOAL_WEIGHTS if user == "goal" else RECALL_WEIGHTS).events()
+    return list(islice(_with_idle(stream, rng), steps))
+
+
+def _with_idle(stream: Events, rng: Random) -> Events:
+    """Inserts no-op events, singly and now and then in short runs."""
+    for pair in stream:
+        if rng.random() < _IDLE_SHARE * 0.75:
+            for _ in range(weighted(rng, (1, 2, 4), (85, 12, 3))):
+                yield NOOP, 0
+        yield pair
+
+
+def _keys(*names: str) -> Events:
+    for name in names:
+        yield KEY_INDEX[name], 0
+
+
+class GoalUser:
+    """A user that knows which files it made and mostly types commands that make sense.
+
+    Args:
+        rng: the session's random stream.
+        split: which words may be typed.
+        weights: weight of each command family.
+    """
+
+    def __init__(self, rng: Random, split: Split, weights: Mapping[str, float]) -> None:
+        self.rng = rng
+        self.split = split
+        self.home = Home()
+        self.chooser = CommandChooser(rng, split, weights)
+
+    def events(self) -> Events:
+        """Yields (event, family) pairs without end."""
+        while True:
+            habit = self.rng.random()
+            if habit < 0.06 and self.home.history and not self.chooser.pending:
+                yield from self._recall()
+            elif habit < 0.075:
+                yield from self._empty_line()
+            else:
+                yield from self._command(self.chooser.choose(self.home))
+
+    def _command(self, line: str) -> Events:
+        habit = self.rng.random()
+        if habit < 0.015:
+            yield from self._abandon(line, "Ctrl-C")
+        elif habit < 0.03:
+            yield from self._abandon(line, "Ctrl-U")
+            yield from self._type(line)
+            yield from self._enter(line)
+        elif habit < 0.05 and self._completable(line):
+            yield from self._complete(line)
+        elif habit < 0.085 and len(line) > 4:
+            yield from self._fix_in_the_middle(line)
+        else:
+            yield from self._type(line)
+            yield from self._enter(line)
+
+    def _enter(self, line: str) -> Events:
+        yield KEY_INDEX["Enter"], FAMILY_INDEX[self.home.run(line)]
+
+    def _type(self, line: str) -> Events:
+        """Types ``line``; some characters come out wrong, are noticed at once or a little later, and are corrected."""
+        position = 0
+        while position < len(line):
+            if self.rng.random() < _MISTAKE_SHARE:
+                wrong = self._slip(line, position)
+                yield from ((event, 0) for event in encode(wrong))
+                yield from _keys(*["Backspace"] * len(wrong))
+            if self.rng.random() < 0.0006:
+                yield from _keys("Ctrl-L")
+            yield KEY_INDEX[line[position]], 0
+            position += 1
+
+    def _slip(self, line: str, position: int) -> str:
+        """Returns what is typed by mistake at ``position``: a wrong letter, perhaps with right ones after it."""
+        kind = self.rng.random()
+        after = line[position + 1 : position + 1 + self.rng.choice((0, 0, 1, 2))]
+        if kind < 0.6 or len(line) < 2:
+            return self.rng.choice(_LETTERS) + after
+        if kind < 0.8 and position + 1 < len(line):
+            return line[position + 1] + line[position]
+        return self.rng.choice(_LETTERS) + self.rng.choice(_LETTERS + " ")
+
+    def _abandon(self, line: str, key: str) -> Events:
+        yield from self._type(line[: self.rng.randint(1, len(line))])
+        yield from _keys(key)
+
+    def _fix_in_the_middle(self, line: str) -> Events:
+        """Types ``line`` with one mistake, walks left to it, repairs it, and enters from there or from the end."""
+        place = self.rng.randrange(max(0, len(line) - 8), len(line) - 1)
+        wrong = weighted(self.rng, ("", self.rng.choice(_LETTERS)), (50, 50))
+        replaced = self.rng.random() < 0.5 or not wrong
+        tail = line[place + 1 :] if replaced else line[place:]
+        yield from self._type(line[:place] + wrong + tail)
+        yield from _keys(*["Left"] * len(tail), *["Backspace"] * len(wrong))
+        if replaced:
+            yield KEY_INDEX[line[place]], 0
+        if self.rng.random() < 0.5:
+            yield from _keys(*["Right"] * len(tail))
+        yield from self._enter(line)
+
+    def _completable(self, line: str) -> bool:
+        """Says whether the last word is a file or folder that a prefix of two letters already picks out."""
+        command, _, name = line.rpartition(" ")
+        if command not in ("cat", "rm", "ls") or name not in self.home.here or len(name) < 3:
+            return False
+        return sum(other.startswith(name[:2]) for other in self.home.here) == 1
+
+    def _complete(self, line: str) -> Events:
+        command, _, name = line.rpartition(" ")
+        yield from self._type(f"{command} {name[:2]}")
+        yield from _keys("Tab")
+        yield from self._enter(line + (" " if name in self.home.files() else "/"))
+
+    def _empty_line(self) -> Events:
+        if self.rng.random() < 0.35:
+            yield from _keys("Ctrl-L")
+        else:
+            yield from self._enter("")
+
+    def _recall(self) -> Events:
+        """Goes up in the history, perhaps too far and down again, and runs that line, edited or as it is."""
+        history = self.home.history
+        up = min(len(history), weighted(self.rng, (1, 2, 3, 4), (62, 24, 9, 5)))
+        down = 1 if up > 1 and self.rng.random() < 0.2 else 0
+        yield from _keys(*["Up"] * up, *["Down"] * down)
+        line = history[-(up - down)]
+        habit = self.rng.random()
+        if habit < 0.08:
+            yield from _keys("Ctrl-U" if self.rng.random() < 0.5 else "Ctrl-C")
+            return
+        if habit < 0.45:
+            new = self._edited_end(line)
+            if new is not None:
+                cut, text = new
+                yield from _keys(*["Backspace"] * cut)
+                yield from self._type(text)
+                line = line[: len(line) - cut] + text
+        yield from self._enter(line)
+
+    def _edited_end(self, line: str) -> tuple[int, str] | None:
+        """Returns how many characters to rub out at the end of ``line`` and what to type instead; None to leave it."""
+        if line.endswith("))"):
+            start = line.rindex("(") + 1
+            return len(line) - start, random_sum(self.rng, self.split) + "))"
+        head, _, last = line.rpartition(" ")
+        if not head or not last.isalnum() or head in ("cd", "rmdir"):
+            return None
+        names = self.home.files()
+        if names and head in ("cat", "rm"):
+            return len(last), self.rng.choice(names)
+        return len(last), random_word(self.rng, self.split)
+
+
+class Typist:
+    """A user that hits random keys. Lines with characters that mean something to bash are cancelled, never entered.
+
+    Args:
+        rng: the session's random stream.
+        split: which words may be entered.
+    """
+
+    def __init__(self, rng: Random, split: Split) -> None:
+        self.rng = rng
+        self.split = split
+        self.entered = 0
+
+    def events(self) -> Events:
+        """Yields (event, family) pairs without end."""
+        makers = (self._noise, self._line, self._quoted, self._open_quote, self._history, self._empty)
+        while True:
+            yield from weighted(self.rng, makers, (38, 34, 12, 3, 8, 5))()
+
+    def _enter(self) -> Events:
+        yield KEY_INDEX["Enter"], FAMILY_INDEX["typist"]
+        self.entered += 1
+
+    def _text(self, text: str) -> Events:
+        return ((event, 0) for event in encode(text))
+
+    def _noise(self) -> Events:
+        """Types random printable characters and editing keys, then cancels the line."""
+        for _ in range(self.rng.randint(2, 24)):
+            if self.rng.random() < 0.85:
+                yield KEY_INDEX[self.rng.choice(_PRINTABLE)], 0
+            else:
+                yield from _keys(weighted(self.rng, ("Backspace", "Left", "Right", "Ctrl-L"), (40, 35, 20, 5)))
+        if self.rng.random() < 0.35:
+            yield from _keys("Ctrl-U")
+        yield from _keys("Ctrl-C")
+
+    def _word(self) -> str:
+        """Returns a token of letters of both cases and digits that belongs to this user's split."""
+        while True:
+            word = "".join(self.rng.choices(_ALNUM, k=self.rng.randint(1, 7)))
+            if split_of(word) == self.split:
+                return word
+
+    def _line(self) -> Events:
+        """Enters an unknown command with arguments that mean nothing to bash."""
+        words = [unknown_command(self.rng, self.split)]
+        for _ in range(self.rng.randint(0, 3)):
+            words.append(self.rng.choice(("", "", "-", ".", ",", ":", "+", "@", "%", "_", "/", "=", "^")) + self._word())
+        yield from self._text(" ".join(words))
+        if self.rng.random() < 0.3:
+            yield from self._text(self.rng.choice(_LETTERS))
+            yield from _keys("Backspace")
+        yield from self._enter()
+
+    def _quoted(self) -> Events:
+        """Echoes random printable characters between single quotes, where bash leaves them alone."""
+        marks = _PRINTABLE.replace("'", "")
+        text = " ".join("".join(self.rng.choices(marks, k=self.rng.randint(1, 9))) for _ in range(self.rng.randint(1, 3)))
+        yield from self._text(f"echo '{text}'")
+        yield from self._enter()
+
+    def _open_quote(self) -> Events:
+        """Leaves a quote open, meets the continuation prompt, and gets out with Ctrl-C."""
+        yield from self._text(f"echo {self.rng.choice(chr(34) + chr(39))}{self._word()}")
+        yield from self._enter()
+        yield from self._text(self._word())
+        yield from _keys("Ctrl-C")
+
+    def _history(self) -> Events:
+        """Walks through earlier lines without editing them."""
+        for _ in range(self.rng.randint(1, 4)):
+            yield from _keys(weighted(self.rng, ("Up", "Down"), (70, 30)))
+        if self.entered and self.rng.random() < 0.5:
+            yield from self._enter()
+        else:
+            yield from _keys("Ctrl-C")
+
+    def _empty(self) -> Events:
+        yield from self._enter()
