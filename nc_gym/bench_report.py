@@ -1,0 +1,80 @@
+"""What ``nc-gym bench`` shows: a table in the terminal, a JSON file, and a plot of step times along an episode."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console, Group
+from rich.table import Table
+
+WINDOW = 50  # steps per point of the plot
+
+
+def tables(result: dict[str, Any]) -> Group:
+    """Returns the measurements of ``bench_terminal`` as tables."""
+    speed = Table(title=f"Terminal on {result['host']['cpu']}, {result['host']['torch_threads']} threads")
+    for column in ("machine", "rows", "ms/step", "steps/s", "tiles denoised", "as environment, steps/s", "GFLOP/s"):
+        speed.add_column(column, justify="left" if column == "machine" else "right")
+    rates = result["arithmetic"]["step_gflops"]
+    for machine, environment in zip(result["neural"], result["neural_environment"], strict=True):
+        rows = str(machine["rows"])
+        cells = _speed_cells(machine, environment)
+        speed.add_row("neural", *cells, f"{rates[rows]:.1f}")
+    speed.add_row("real bash", *_speed_cells(result["real"], result["real_environment"]), "")
+    for processes, rate in result["real_processes"].items():
+        speed.add_row(f"real bash, processes: {processes}", processes, "", f"{rate:.0f}", "", "", "")
+    other = Table(title="Calls and arithmetic")
+    other.add_column("what")
+    other.add_column("measured", justify="right")
+    for name, ms in result["calls_ms"].items():
+        other.add_row(name.replace("_", " "), f"{ms:.2f} ms")
+    for dtype, rate in result["arithmetic"]["matrix_product_gflops"].items():
+        other.add_row(f"matrix product {dtype}", f"{rate:.0f} GFLOP/s")
+    for what, ms in flatness(result["episode_ms"]).items():
+        other.add_row(what, f"{ms:.2f} ms")
+    return Group(speed, other)
+
+
+def _speed_cells(machine: dict[str, Any], environment: dict[str, Any]) -> list[str]:
+    damage = "" if machine["damage"] is None else f"{machine['damage']:.2%}"
+    per_second = (f"{machine['steps_per_second']:.0f}", f"{environment['steps_per_second']:.0f}")
+    return [str(machine["rows"]), f"{machine['ms_per_step']:.2f}", per_second[0], damage, per_second[1]]
+
+
+def flatness(episode_ms: list[float]) -> dict[str, float]:
+    """Returns the median step time of the first and the last tenth of an episode, in milliseconds."""
+    tenth = len(episode_ms) // 10
+    first, last = np.median(episode_ms[:tenth]), np.median(episode_ms[-tenth:])
+    return {f"step, first {tenth} of an episode": float(first), f"step, last {tenth} of an episode": float(last)}
+
+
+def plot_episode(episode_ms: list[float], path: str | Path) -> None:
+    """Writes a PNG of the step time along an episode: median and quartiles of windows of 50 steps."""
+    from matplotlib.figure import Figure
+
+    windows = np.array(episode_ms[: len(episode_ms) // WINDOW * WINDOW]).reshape(-1, WINDOW)
+    low, middle, high = np.percentile(windows, (25, 50, 75), axis=1)
+    steps = (np.arange(len(windows)) + 0.5) * WINDOW
+    figure = Figure(figsize=(7, 3), layout="constrained")
+    axes = figure.subplots()
+    axes.fill_between(steps, low, high, alpha=0.3, label="quartiles")
+    axes.plot(steps, middle, label=f"median of {WINDOW} steps")
+    axes.set(xlabel="step of the episode", ylabel="ms per step", ylim=(0, None), title="neural terminal, one row")
+    axes.legend()
+    figure.savefig(Path(path), dpi=110)
+
+
+def write(result: dict[str, Any], path: str | Path) -> None:
+    """Writes the JSON file and, beside it, ``bench_flat.png``."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(result, indent=1) + "\n")
+    plot_episode(result["episode_ms"], path.with_name("bench_flat.png"))
+
+
+def show(result: dict[str, Any]) -> None:
+    """Prints the tables."""
+    Console().print(tables(result))

@@ -1,0 +1,190 @@
+"""The command ``nc-gym``: demo, record, collect, train, evaluate, bench.
+
+Heavy modules are imported inside the commands, so that ``nc-gym --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="nc-gym",
+    help="Neural computers as Gymnasium environments: record a real computer, train a network that is one, use it.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+
+
+class Computer(str, Enum):
+    """The computers that this release knows."""
+
+    terminal = "terminal"
+
+
+class Side(str, Enum):
+    """Which machine an environment runs on."""
+
+    neural = "neural"
+    real = "real"
+    both = "both"
+
+
+class Split(str, Enum):
+    """Which words the synthetic users may type."""
+
+    train = "train"
+    eval = "eval"
+
+
+Which = Annotated[Computer, typer.Argument(help="Which computer.")]
+Weights = Annotated[Path | None, typer.Option(help="Weights folder. [default: the shipped one]")]
+Device = Annotated[str, typer.Option(help='"auto", "cpu" or "cuda".')]
+
+
+def examples(*commands: str) -> str:
+    """Returns the examples that end a command's help."""
+    return "**Examples:**\n\n" + "\n\n".join(f"`{command}`" for command in commands)
+
+
+@app.command(epilog=examples("nc-gym demo", "nc-gym demo --out /tmp/demo --seed 7"))
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder of demo.mp4 and demo.png.")] = Path(),
+    seed: Annotated[int, typer.Option(help="Seed of the episode.")] = 0,
+) -> None:
+    """Record the shipped agent in the neural terminal beside real bash, and compare the two."""
+    from nc_gym.demo import run_demo
+
+    run_demo(out, seed)
+
+
+@app.command(
+    epilog=examples(
+        "nc-gym record nc_gym/TerminalEcho-v0 --agent oracle --machine both --video both.mp4",
+        "nc-gym record nc_gym/TerminalEcho-v0 --agent agents/terminal_echo_ppo/policy.zip --video agent.mp4",
+        "nc-gym record nc_gym/Terminal-v0 --agent random --machine real --video monkey.mp4 --seed 3",
+    )
+)
+def record(
+    env: Annotated[str, typer.Argument(help="Environment id, e.g. nc_gym/TerminalEcho-v0.")],
+    video: Annotated[Path, typer.Option(help="The mp4 file; with several episodes NAME-episode-K.mp4.")],
+    agent: Annotated[str, typer.Option(help='"oracle", "random", or the policy.zip of an agent.')] = "oracle",
+    machine: Annotated[Side, typer.Option(help="Where it runs; both: side by side.")] = Side.neural,
+    seed: Annotated[int, typer.Option(help="Seed of the first episode.")] = 0,
+    episodes: Annotated[int, typer.Option(min=1, help="How many.")] = 1,
+) -> None:
+    """Film an agent in an environment."""
+    from nc_gym.demo import record_episodes
+
+    record_episodes(env, agent, machine.value, video, seed, episodes)
+
+
+@app.command(
+    epilog=examples(
+        "nc-gym collect terminal --sessions 4000 --steps 192 --seed 0 --out traces/terminal",
+        "nc-gym collect terminal --sessions 60 --steps 200 --seed 1 --split eval --out traces/heldout",
+    )
+)
+def collect(
+    computer: Which,
+    sessions: Annotated[int, typer.Option(min=1, help="Sessions the folder shall hold.")],
+    out: Annotated[Path, typer.Option(help="Folder of the asciinema casts; an interrupted recording goes on.")],
+    steps: Annotated[int, typer.Option(min=1, help="Events per session.")] = 192,
+    seed: Annotated[int, typer.Option(help="Seed of the users.")] = 0,
+    split: Annotated[Split, typer.Option(help="Words of training or of evaluation.")] = Split.train,
+    workers: Annotated[int, typer.Option(min=1, help="Parallel processes.")] = 2,
+) -> None:
+    """Record synthetic users on the real computer."""
+    from nc_gym.traces.recorder import collect_terminal
+
+    recorded = collect_terminal(sessions, steps, seed, out, split.value, workers)
+    typer.echo(f"Recorded {recorded} sessions; {out} holds {sessions}.")
+
+
+@app.command(
+    epilog=examples(
+        "nc-gym train terminal --traces traces/terminal --minutes 120 --out runs/terminal",
+        "tensorboard --logdir runs/terminal",
+    )
+)
+def train(
+    computer: Which,
+    traces: Annotated[Path, typer.Option(help="Folder of `nc-gym collect`.")],
+    minutes: Annotated[float, typer.Option(min=0, help="Training time in all, over every resumption.")],
+    out: Annotated[Path, typer.Option(help="Run folder; an interrupted run goes on from its last checkpoint.")],
+    seed: Annotated[int, typer.Option(help="Seed of the run.")] = 0,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads of torch. [default: all cores]")] = None,
+    device: Device = "auto",
+) -> None:
+    """Train a neural computer on traces."""
+    from nc_gym.computer.training import train as fit
+
+    fit(traces=traces, minutes=minutes, out=out, seed=seed, threads=threads, device=device)
+
+
+@app.command(
+    epilog=examples(
+        "nc-gym evaluate terminal --out docs", "nc-gym evaluate terminal --weights runs/terminal/weights --sessions 10"
+    )
+)
+def evaluate(
+    computer: Which,
+    weights: Weights = None,
+    sessions: Annotated[int, typer.Option(min=1, help="Held-out sessions.")] = 60,
+    steps: Annotated[int, typer.Option(min=1, help="Events per session.")] = 200,
+    seed: Annotated[int, typer.Option(help="Seed of the held-out users.")] = 0,
+    out: Annotated[Path, typer.Option(help="Folder of the JSON file and the plot.")] = Path("docs"),
+    device: Device = "auto",
+) -> None:
+    """Run the neural computer on its own output beside the real one and compare their screens."""
+    from nc_gym.fidelity import evaluate as measure
+
+    measure(weights=weights, sessions=sessions, steps=steps, seed=seed, out=out, device=device)
+
+
+@app.command(epilog=examples("nc-gym bench terminal", "nc-gym bench terminal --json docs/bench_terminal.json"))
+def bench(
+    computer: Which,
+    weights: Weights = None,
+    json: Annotated[Path | None, typer.Option(help="Write the numbers here, and bench_flat.png beside.")] = None,
+    seconds: Annotated[float, typer.Option(min=0, help="How long each speed is measured.")] = 4.0,
+    device: Device = "auto",
+) -> None:
+    """Measure steps per second, resets and forks, beside the real computer."""
+    from nc_gym import bench_report
+    from nc_gym.bench import bench_terminal
+
+    result = bench_terminal(str(weights) if weights else None, device, seconds)
+    bench_report.show(result)
+    if json is not None:
+        bench_report.write(result, json)
+        typer.echo(f"Wrote {json} and {json.with_name('bench_flat.png')}.")
+
+
+def main() -> None:
+    """Runs the command line. An error that nc_gym itself raises becomes one sentence and exit code 1."""
+    try:
+        app()
+    except Exception as error:
+        if not raised_on_purpose(error):
+            raise
+        typer.echo(f"nc-gym: {error}", err=True)
+        sys.exit(1)
+
+
+def raised_on_purpose(error: Exception) -> bool:
+    """Tells an error with advice from a bug: it comes from a ``raise`` in nc_gym, from Gymnasium, or from the OS."""
+    import gymnasium
+
+    if isinstance(error, (OSError, gymnasium.error.Error)):
+        return True
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    here = Path(frame.filename).is_relative_to(Path(__file__).parent)
+    return isinstance(error, (ValueError, RuntimeError)) and here and (frame.line or "").startswith("raise ")
