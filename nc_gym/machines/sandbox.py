@@ -1,4 +1,4 @@
-"""The sandbox of the real computers: bubblewrap, with nothing of the host inside but a read-only system.
+"""The sandbox of the real computers: bubblewrap, with nothing of the host inside but its programs, read-only.
 
 No network, own user, pid, mount, ipc and uts namespaces, private home and /tmp in memory, limits on processes, memory,
 file size and processor time. There is no unsandboxed fallback.
@@ -10,34 +10,75 @@ import os
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
+from typing import NoReturn
 
 HOME = "/home/user"
 HOME_BYTES = 8 << 20
 TMP_BYTES = 4 << 20
-LIMITS = {"nproc": 32, "as": 256 << 20, "fsize": 4 << 20, "cpu": 60, "core": 0, "nofile": 256}
-"""Resource limits of every process in the sandbox, in the units of ``prlimit``; ``nproc`` counts the whole sandbox."""
-HOST_UID = 61000  # root gives its rights up before entering: the kernel does not count root's processes
+LIMITS = {"nproc": 32, "as": 128 << 20, "fsize": 4 << 20, "cpu": 60, "core": 0, "nofile": 256}
+"""Limits inside, in the units of ``prlimit``: ``nproc`` counts the whole sandbox, the others hold for each process."""
+ENVIRONMENT = {
+    "HOME": HOME, "USER": "user", "LOGNAME": "user", "SHELL": "/bin/bash", "PATH": "/usr/bin:/bin",
+    "LANG": "C", "LC_ALL": "C",
+}  # fmt: skip
+_HOST_ID = 61000  # what root becomes before it enters: the kernel puts no process limit on root
 _SYSTEM_DIRS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
-_PASSWD = b"user:x:1000:1000::/home/user:/bin/bash\n"
+_SYSTEM_FILES = ("/etc/alternatives", "/etc/ld.so.cache")
+_DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
+_IDENTITY = {"/etc/passwd": b"user:x:1000:1000::/home/user:/bin/bash\n", "/etc/group": b"user:x:1000:\n"}
+_PACKAGES = {"bwrap": "bubblewrap", "setsid": "util-linux", "nsenter": "util-linux", "prlimit": "util-linux"}
 
 
 class SandboxUnavailable(RuntimeError):
-    """Real computers cannot run here, because the sandbox cannot."""
+    """Real computers cannot run here, because their sandbox cannot."""
+
+
+def _program(name: str) -> str:
+    path = shutil.which(name)
+    if path is None:
+        package = _PACKAGES[name]
+        raise SandboxUnavailable(
+            f"real computers run in a bubblewrap sandbox, but {name!r} was not found: apt-get install {package}"
+        )
+    return path
+
+
+def start_failed(text: str) -> NoReturn:
+    """Raises the error for a sandbox in which nothing came up; ``text`` is what it printed."""
+    if "namespace" in text or "uid map" in text or "not permitted" in text.lower():
+        raise SandboxUnavailable(
+            f"bubblewrap may not create user namespaces here ({text!r}): allow them (sysctl user.max_user_namespaces, "
+            "kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns; docker run --privileged)"
+        )
+    raise SandboxUnavailable(f"bash did not come up in its bubblewrap sandbox; it printed {text!r}")
 
 
 def _system_arguments() -> list[str]:
     """Returns the bwrap arguments that show the system read-only, with or without a merged /usr."""
     arguments = ["--ro-bind", "/usr", "/usr"]
-    for name in _SYSTEM_DIRS:
-        path = f"/{name}"
+    for path in (f"/{name}" for name in _SYSTEM_DIRS):
         if os.path.islink(path):
             arguments += ["--symlink", os.readlink(path), path]
         elif os.path.isdir(path):
             arguments += ["--ro-bind", path, path]
-    for path in ("/etc/alternatives", "/etc/ld.so.cache"):
+    for path in _SYSTEM_FILES:
         if os.path.exists(path):
             arguments += ["--ro-bind", path, path]
     return arguments
+
+
+def _device_arguments() -> list[str]:
+    """Returns the bwrap arguments for a /dev without pseudo-terminals or shared memory."""
+    arguments = ["--tmpfs", "/dev", "--symlink", "/proc/self/fd", "/dev/fd"]
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        arguments += ["--symlink", f"/proc/self/fd/{number}", f"/dev/{name}"]
+    for name in _DEVICES:
+        arguments += ["--dev-bind", f"/dev/{name}", f"/dev/{name}"]
+    return arguments
+
+
+def _limited(argv: Sequence[str]) -> list[str]:
+    return [_program("prlimit"), *(f"--{name}={value}" for name, value in LIMITS.items()), *argv]
 
 
 def command(argv: Sequence[str], environment: Mapping[str, str], data: Mapping[str, int]) -> list[str]:
@@ -47,26 +88,22 @@ def command(argv: Sequence[str], environment: Mapping[str, str], data: Mapping[s
         argv: program and arguments, as seen inside.
         environment: the whole environment inside.
         data: read-only files inside: path -> file descriptor that bwrap reads the content from.
+
+    Raises:
+        SandboxUnavailable: bubblewrap is not installed.
     """
-    bwrap = shutil.which("bwrap")
-    if bwrap is None:
-        raise SandboxUnavailable(
-            "real computers run in a bubblewrap sandbox, but the program bwrap was not found: apt-get install bubblewrap"
-        )
-    arguments = [bwrap, "--unshare-all", "--die-with-parent", "--hostname", "computer", "--uid", "1000", "--gid", "1000"]
-    arguments += _system_arguments()
-    arguments += ["--proc", "/proc", "--dev", "/dev", "--size", str(HOME_BYTES), "--tmpfs", HOME]
-    arguments += ["--size", str(TMP_BYTES), "--tmpfs", "/tmp", "--chdir", HOME, "--clearenv"]
+    arguments = [_program("bwrap"), "--unshare-all", "--die-with-parent", "--hostname", "computer"]
+    arguments += ["--uid", "1000", "--gid", "1000", *_system_arguments(), *_device_arguments(), "--proc", "/proc"]
+    arguments += ["--size", str(HOME_BYTES), "--tmpfs", HOME, "--size", str(TMP_BYTES), "--tmpfs", "/tmp"]
     for path, descriptor in data.items():
         arguments += ["--ro-bind-data", str(descriptor), path]
-    arguments += ["--remount-ro", "/dev", "--remount-ro", "/"]
+    arguments += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", HOME, "--clearenv"]
     for name, value in environment.items():
         arguments += ["--setenv", name, value]
-    limits = [f"--{name}={value}" for name, value in LIMITS.items()]
-    return [*arguments, "/usr/bin/prlimit", *limits, *argv]
+    return [*arguments, *_limited(argv)]
 
 
-def data_pipe(content: bytes) -> int:
+def _data_pipe(content: bytes) -> int:
     """Returns the reading end of a pipe that holds ``content`` (at most 64 kB)."""
     reader, writer = os.pipe()
     with os.fdopen(writer, "wb") as file:
@@ -77,17 +114,43 @@ def data_pipe(content: bytes) -> int:
 def spawn(
     argv: Sequence[str], environment: Mapping[str, str], files: Mapping[str, bytes], tty: int
 ) -> subprocess.Popen[bytes]:
-    """Starts ``argv`` in a fresh sandbox as the leader of a session whose terminal is ``tty`` (a pty's slave side)."""
-    contents = {"/etc/passwd": _PASSWD, **files}
-    pipes = {path: data_pipe(content) for path, content in contents.items()}
-    root = os.geteuid() == 0
+    """Starts ``argv`` in a fresh sandbox as the leader of a session whose terminal is ``tty`` (a pty's slave side).
+
+    Args:
+        argv: program and arguments, as seen inside.
+        environment: variables on top of ``ENVIRONMENT``.
+        files: read-only files inside: path -> content.
+        tty: file descriptor of the terminal.
+    """
+    pipes = {path: _data_pipe(content) for path, content in {**_IDENTITY, **files}.items()}
+    user = _HOST_ID if os.geteuid() == 0 else None
     try:
         return subprocess.Popen(
-            ["setsid", "--ctty", *command(argv, environment, pipes)],
-            stdin=tty, stdout=tty, stderr=tty, cwd="/", env={"PATH": os.environ.get("PATH", os.defpath)},
-            pass_fds=list(pipes.values()),
-            user=HOST_UID if root else None, group=HOST_UID if root else None, extra_groups=[] if root else None,
+            [_program("setsid"), "--ctty", *command(argv, {**ENVIRONMENT, **environment}, pipes)],
+            stdin=tty, stdout=tty, stderr=tty, cwd="/", env={}, pass_fds=list(pipes.values()),
+            user=user, group=user, extra_groups=None if user is None else [],
         )  # fmt: skip
     finally:
         for descriptor in pipes.values():
             os.close(descriptor)
+
+
+def run(pid: int, argv: Sequence[str], timeout: float) -> str:
+    """Runs a program in the home of the sandbox that process ``pid`` is in and returns all it printed.
+
+    Raises:
+        RuntimeError: the program failed; the message holds what it printed.
+    """
+    namespaces = ["--user", "--preserve-credentials", "--mount", "--pid", "--net", "--ipc", "--uts"]
+    variables = [f"{name}={value}" for name, value in ENVIRONMENT.items()]
+    inside = ["/usr/bin/env", "-i", "-C", HOME, *variables, *argv]
+    user = _HOST_ID if os.geteuid() == 0 else None
+    result = subprocess.run(
+        [_program("nsenter"), "--target", str(pid), *namespaces, *_limited(inside)],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd="/", env={}, timeout=timeout,
+        user=user, group=user, extra_groups=None if user is None else [],
+    )  # fmt: skip
+    text = result.stdout.decode(errors="replace")
+    if result.returncode:
+        raise RuntimeError(f"{list(argv)} in the sandbox of process {pid} ended with {result.returncode}: {text!r}")
+    return text
