@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 import numpy as np
 from numpy.typing import NDArray
 
-from nc_gym.machines.font import CELL_HEIGHT, CELL_WIDTH, GLYPHS, PALETTE, glyph_index
+from nc_gym.frames import draw_line, text_chars
+from nc_gym.machines.font import CELL_HEIGHT, CELL_WIDTH
 from nc_gym.video import Frame, enlarge
 
 VISIBLE = 32  # a cell differs when any of its 8-bit channels is off by more than this
 RED = np.array([224, 48, 48], dtype=np.uint8)
-WHITE = PALETTE[15]
+TITLE_COLORS = np.array([[32, 32, 32], [255, 255, 255]], dtype=np.uint8)
 GAP = 16  # pixels between the two panels
 
 
@@ -56,7 +59,41 @@ def side_by_side(neural: Frame, real: Frame, header: str, scale: int = 2) -> Fra
 
 def text_line(text: str, width: int) -> Frame:
     """Returns uint8 (16, width, 3): ``text`` in white on dark grey, cut to ``width`` pixels."""
-    line = np.full((CELL_HEIGHT, width, 3), 32, dtype=np.uint8)
-    for i, char in enumerate(text[: width // CELL_WIDTH]):
-        line[:, i * CELL_WIDTH : (i + 1) * CELL_WIDTH][GLYPHS[glyph_index(char)]] = WHITE
+    line = np.full((CELL_HEIGHT, width, 3), TITLE_COLORS[0], dtype=np.uint8)
+    drawn = draw_line(text_chars(text, width // CELL_WIDTH), TITLE_COLORS)
+    line[:, : drawn.shape[1]] = drawn
     return line
+
+
+@dataclass
+class Agreement:
+    """How far two machines agreed over the screens of one run.
+
+    Attributes:
+        characters: per screen, the share of equal characters among the cells that are non-blank on either machine.
+        exact: per screen, whether no cell differs visibly.
+    """
+
+    characters: list[float] = field(default_factory=list)
+    exact: list[bool] = field(default_factory=list)
+
+    def add(self, left: Frame, right: Frame, left_chars: NDArray[np.uint8], right_chars: NDArray[np.uint8]) -> None:
+        """Adds one screen: frames (H, W, 3) and character codes (rows, columns) of both machines."""
+        self.characters.append(character_accuracy(left_chars, right_chars))
+        self.exact.append(not differing_cells(left, right).any())
+
+    @property
+    def mean_characters(self) -> float:
+        """Mean character accuracy over the screens."""
+        return float(np.mean(self.characters))
+
+    @property
+    def share_exact(self) -> float:
+        """Share of screens without a visible difference."""
+        return float(np.mean(self.exact))
+
+
+def character_accuracy(left: NDArray[np.uint8], right: NDArray[np.uint8]) -> float:
+    """Returns the share of equal characters among cells that are non-blank in either grid; 1.0 if there are none."""
+    shown = (left != ord(" ")) | (right != ord(" "))
+    return float((left == right)[shown].mean()) if shown.any() else 1.0

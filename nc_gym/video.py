@@ -36,7 +36,7 @@ class VideoWriter:
         scale: every pixel becomes ``scale`` × ``scale`` pixels.
     """
 
-    def __init__(self, path: str | Path, fps: float, scale: int = 2) -> None:
+    def __init__(self, path: str | Path, fps: float, scale: int = 1) -> None:
         if not fps > 0:
             raise ValueError(f"fps is {fps}; a video needs a positive number of frames per second")
         if int(scale) != scale or scale < 1:
@@ -144,7 +144,7 @@ class RecordEpisodes(gym.Wrapper[Any, Any, Any, Any]):
         scale: enlargement of each pixel.
     """
 
-    def __init__(self, env: gym.Env[Any, Any], folder: str | Path, prefix: str = "nc_gym", scale: int = 2) -> None:
+    def __init__(self, env: gym.Env[Any, Any], folder: str | Path, prefix: str = "nc_gym", scale: int = 1) -> None:
         super().__init__(env)
         require_rgb_array(env.render_mode)
         self.episode = -1
@@ -188,7 +188,8 @@ class RecordEpisodes(gym.Wrapper[Any, Any, Any, Any]):
 class RecordVector(VectorWrapper):
     """Films N environments as one video of tiles, a frame per ``reset`` and per ``step``.
 
-    Under SAME_STEP a finished row shows its terminal frame (``info["final_obs"]``), not the first of its next episode.
+    Under SAME_STEP a finished row shows its terminal observation (``info["final_obs"]``) for one frame, not the first
+    frame of its next episode.
 
     Args:
         env: a vector environment made with ``render_mode="rgb_array"``.
@@ -233,8 +234,16 @@ class RecordVector(VectorWrapper):
         frames = [np.asarray(frame, dtype=np.uint8) for frame in self.env.render() or ()]
         if self._same_step and "final_obs" in info:
             for row in np.flatnonzero(info["_final_obs"]):
-                frames[row] = np.asarray(info["final_obs"][row])
+                frames[row] = fit(np.asarray(info["final_obs"][row]), frames[row].shape)
         self._video.write(tile(frames))
+
+
+def fit(frame: Frame, shape: tuple[int, ...]) -> Frame:
+    """Returns the frame enlarged as often as it fits into ``shape`` (H, W, 3), in the top left corner, on black."""
+    frame = enlarge(frame, max(1, min(shape[0] // frame.shape[0], shape[1] // frame.shape[1])))
+    fitted = np.zeros(shape, np.uint8)
+    fitted[: frame.shape[0], : frame.shape[1]] = frame
+    return fitted
 
 
 def require_rgb_array(render_mode: str | None) -> None:

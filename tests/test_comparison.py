@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from nc_gym.comparison import GAP, RED, differing_cells, mark, side_by_side, text_line
+from nc_gym.comparison import GAP, RED, Agreement, character_accuracy, differing_cells, mark, side_by_side, text_line
 from nc_gym.machines.font import GLYPHS, glyph_index
 
 
@@ -44,3 +44,21 @@ def test_text_is_drawn_with_the_terminal_font_and_cut_to_the_width():
     assert line.shape == (16, 20, 3)
     for i, char in enumerate("Ab"):
         assert np.array_equal((line[:, i * 8 : i * 8 + 8] == 255).all(axis=2), GLYPHS[glyph_index(char)])
+
+
+def test_character_accuracy_counts_cells_that_are_non_blank_on_either_side():
+    left = np.frombuffer(b"ab  c ", np.uint8)
+    right = np.frombuffer(b"ax d  ", np.uint8)
+    assert character_accuracy(left, right) == 1 / 4
+    blank = np.full(6, ord(" "), np.uint8)
+    assert character_accuracy(blank, blank) == 1.0
+
+
+def test_agreement_averages_over_screens():
+    left, right = screens()
+    chars = np.frombuffer(b"ab", np.uint8), np.frombuffer(b"ax", np.uint8)
+    agreement = Agreement()
+    agreement.add(left, left, chars[0], chars[0])
+    agreement.add(left, right, *chars)
+    assert agreement.mean_characters == 0.75
+    assert agreement.share_exact == 0.5

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-from nc_gym.video import RecordEpisodes, RecordVector, VideoWriter, pad, strip, tile
+from nc_gym.video import RecordEpisodes, RecordVector, VideoWriter, fit, pad, strip, tile
 
 
 def decode(path):
@@ -97,7 +97,7 @@ def test_tile_fills_rows_first():
 
 
 def test_each_episode_becomes_one_file_with_its_terminal_frame(tmp_path):
-    with RecordEpisodes(Counter(), tmp_path, prefix="count") as env:
+    with RecordEpisodes(Counter(), tmp_path, prefix="count", scale=2) as env:
         for _ in range(2):
             env.reset()
             done = False
@@ -137,6 +137,12 @@ def test_vector_video_tiles_rows_and_keeps_the_terminal_frame(tmp_path, mode, sh
     for row, column in [(0, 0), (0, 48), (32, 0)]:
         assert levels(frames[:, row:, column:]) == shown
     assert frames[:, 36:, 52:].max() < 20
+
+
+def test_a_terminal_observation_is_enlarged_to_the_size_of_the_rendered_frame():
+    fitted = fit(np.full((3, 4, 3), 7, np.uint8), (8, 9, 3))
+    assert fitted.shape == (8, 9, 3)
+    assert (fitted[:6, :8] == 7).all() and not fitted[6:].any() and not fitted[:, 8:].any()
 
 
 def test_strip_shows_the_first_and_the_last_frame(tmp_path):
