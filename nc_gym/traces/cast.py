@@ -1,8 +1,8 @@
 """Reads and writes recordings of terminal sessions as asciinema v2 cast files.
 
-One JSON header line, then one JSON line per event: ``[seconds, "o", text]`` is output, ``[seconds, "i", text]`` the bytes of
-one key ("" is the idle event), and a marker ``[seconds, "m", family]`` before an Enter names the command family it runs.
-Each key is followed by its own output. Times are synthetic, so that one seed gives one file, byte for byte.
+One JSON header line, then one JSON line per event: ``[seconds, "o", text]`` is output, ``[seconds, "i", text]`` the
+bytes of one key ("" is the idle event), and a marker ``[seconds, "m", family]`` before an Enter names the family of the
+command. Each key is followed by its own output. Times are synthetic, so that one seed gives one file, byte for byte.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""Chooses the next command line of a goal-directed user: one maker per command family, weighted by what its home looks like.
+"""Chooses the next command line of a goal-directed user: one maker per command family.
 
-Weights follow the state: a file that was written is soon read, a changed folder is soon listed, many files are cleaned up.
+Weights follow what its home looks like: a file that was written is soon read, a changed folder is soon listed, many
+files are cleaned up.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from nc_gym.traces.home import Home
 from nc_gym.traces.words import Split, misspelt_command, random_sum, random_word, unknown_command, weighted
 
 GOAL_WEIGHTS: Mapping[str, float] = {
-    "echo": 14, "redirect": 10, "append": 4, "cat": 14, "ls": 14, "touch": 5, "rm": 5, "mkdir": 4, "rmdir": 1.5, "cd": 5,
-    "pwd": 3, "mv": 3, "cp": 3, "clear": 2, "arithmetic": 10, "variable": 3, "status": 1.5, "unknown": 4,
+    "echo": 14, "redirect": 10, "append": 4, "cat": 14, "ls": 14, "touch": 5, "rm": 5, "mkdir": 4, "rmdir": 1.5,
+    "cd": 5, "pwd": 3, "mv": 3, "cp": 3, "clear": 2, "arithmetic": 10, "variable": 3, "status": 1.5, "unknown": 4,
 }  # fmt: skip
 RECALL_WEIGHTS: Mapping[str, float] = {
     "echo": 6, "redirect": 18, "append": 7, "cat": 26, "ls": 18, "touch": 5, "rm": 5, "mkdir": 2, "rmdir": 0.5, "cd": 2,

@@ -147,7 +147,9 @@ def build_shards(
     """
     casts = sorted(Path(traces_dir).rglob("*.cast"))
     if not casts:
-        raise FileNotFoundError(f"no .cast file in {traces_dir}; record some first with 'nc-gym collect terminal --out {traces_dir}'")
+        raise FileNotFoundError(
+            f"no .cast file in {traces_dir}; record some first with 'nc-gym collect terminal --out {traces_dir}'"
+        )
     out = Path(out_dir)
     out.mkdir(parents=True, exist_ok=True)
     jobs = [

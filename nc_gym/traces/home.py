@@ -11,8 +11,8 @@ import shlex
 from typing import Union
 
 FAMILIES: tuple[str, ...] = (
-    "none", "echo", "redirect", "append", "ls", "cat", "cat-missing", "touch", "rm", "mkdir", "rmdir", "cd", "pwd", "mv",
-    "cp", "clear", "arithmetic", "variable", "status", "unknown", "missing", "typist", "edit",
+    "none", "echo", "redirect", "append", "ls", "cat", "cat-missing", "touch", "rm", "mkdir", "rmdir", "cd", "pwd",
+    "mv", "cp", "clear", "arithmetic", "variable", "status", "unknown", "missing", "typist", "edit",
 )  # fmt: skip
 FAMILY_INDEX: dict[str, int] = {name: i for i, name in enumerate(FAMILIES)}
 
@@ -58,8 +58,7 @@ class Home:
         """Follows one entered line, remembers it in the history and returns its family."""
         if not line.strip():
             return "edit"
-        if not self.history or line != "":
-            self.history.append(line)
+        self.history.append(line)
         if _ASSIGNMENT.match(line):
             self.variables.add(line[0])
             return "variable"
@@ -82,7 +81,7 @@ class Home:
         return folder
 
     def _entry(self, name: str) -> tuple[Folder, str] | None:
-        """Returns the folder that holds (or would hold) ``name``, and the last part of it; None where a part is missing."""
+        """Returns the folder that holds (or would hold) ``name`` and the last part of it; None if a part is missing."""
         folder, parts = self.here, name.rstrip("/").split("/")
         for part in parts[:-1]:
             entry = folder.get(part)
@@ -187,9 +186,7 @@ class Home:
         target = words[0] if words else "~"
         if target == "~":
             self.path = []
-        elif target == "..":
-            if not self.path:
-                self.path = ["/"]  # outside home; users do not go there
+        elif target == "..":  # users do not leave their home
             self.path = self.path[:-1]
         elif isinstance(self._get(target), dict):
             self.path = [*self.path, *target.rstrip("/").split("/")]
@@ -213,7 +210,8 @@ class Home:
         if not keep:
             self._forget(source)
         place[0][place[1]] = entry
-        self.unread.append(target) if not isinstance(old, dict) and isinstance(entry, int) else None
+        if not isinstance(old, dict) and isinstance(entry, int):
+            self.unread.append(target)
         self.changed = True
         return True
 

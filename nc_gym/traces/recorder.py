@@ -1,6 +1,7 @@
 """Records synthetic users on the real terminal: one asciinema cast per session, in parallel and resumable.
 
-Each file appears complete or not at all, so a killed recording goes on where it stopped when the same command runs again.
+Each file appears complete or not at all, so a killed recording goes on where it stopped when the same command runs
+again.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from nc_gym.machines.keys import NOOP
 from nc_gym.machines.terminal import COLUMNS, ROWS, BashTerminal
-from nc_gym.traces.cast import Cast, write_cast
+from nc_gym.traces.cast import Cast, read_cast, write_cast
 from nc_gym.traces.users import DEFAULT_MIX, USERS, session_events, session_user
 from nc_gym.traces.words import SPLITS, Split
 
@@ -77,6 +78,7 @@ def collect_terminal(
     """
     _check(sessions, steps, split, workers, users)
     out = Path(out)
+    _check_same_recording(out, steps, seed, split)
     missing = [index for index in range(sessions) if not cast_path(out, index).exists()]
     for folder in sorted({cast_path(out, index).parent for index in missing}):
         folder.mkdir(parents=True, exist_ok=True)
@@ -109,9 +111,23 @@ def _check(sessions: int, steps: int, split: str, workers: int, users: Mapping[s
         raise ValueError(f"users are {sorted(users)}; expected some of {', '.join(USERS)} with their shares")
 
 
+def _check_same_recording(out: Path, steps: int, seed: int, split: Split) -> None:
+    """Refuses to mix two recordings in one folder."""
+    first = min(out.glob("*/*.cast"), default=None)
+    if first is None:
+        return
+    info = read_cast(first).info
+    found = (info["seed"], info["split"], steps if info["user"] == "short" else info["steps"])
+    if found != (seed, split, steps):
+        raise ValueError(
+            f"{out} holds a recording with seed, split and steps {found}, not {(seed, split, steps)}: "
+            "choose another folder, or ask for the same values to resume it"
+        )
+
+
 def _bar(disable: bool) -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    return Progress(*columns, disable=disable, refresh_per_second=2)
+    label, times = TextColumn("{task.description}"), (TimeElapsedColumn(), TimeRemainingColumn())
+    return Progress(label, BarColumn(), MofNCompleteColumn(), *times, disable=disable, refresh_per_second=2)
 
 
 def _results(batches: list[_Batch], workers: int) -> Iterator[tuple[int, list[int]]]:

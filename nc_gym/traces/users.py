@@ -1,7 +1,7 @@
 """Seeded synthetic users: streams of (event, family) pairs that operate a terminal the way people do.
 
-A goal-directed user chooses commands (``commands.py``), makes typing mistakes and repairs them, recalls earlier lines and
-cancels some. A typist hits random keys. Both keep their own books and need no feedback from the screen.
+A goal-directed user chooses commands (``commands.py``), makes typing mistakes and repairs them, recalls earlier lines
+and cancels some. A typist hits random keys. Both keep their own books and need no feedback from the screen.
 """
 
 from __future__ import annotations
@@ -258,7 +258,7 @@ class Typist:
         """Enters an unknown command with arguments that mean nothing to bash."""
         words = [unknown_command(self.rng, self.split)]
         for _ in range(self.rng.randint(0, 3)):
-            words.append(self.rng.choice(("", "", "-", ".", ",", ":", "+", "@", "%", "_", "/", "=", "^")) + self._word())
+            words.append(self.rng.choice(("", "", *"-.,:+@%_/=^")) + self._word())
         yield from self._text(" ".join(words))
         if self.rng.random() < 0.3:
             yield from self._text(self.rng.choice(_LETTERS))
@@ -268,8 +268,8 @@ class Typist:
     def _quoted(self) -> Events:
         """Echoes random printable characters between single quotes, where bash leaves them alone."""
         marks = _PRINTABLE.replace("'", "")
-        text = " ".join("".join(self.rng.choices(marks, k=self.rng.randint(1, 9))) for _ in range(self.rng.randint(1, 3)))
-        yield from self._text(f"echo '{text}'")
+        words = ["".join(self.rng.choices(marks, k=self.rng.randint(1, 9))) for _ in range(self.rng.randint(1, 3))]
+        yield from self._text(f"echo '{' '.join(words)}'")
         yield from self._enter()
 
     def _open_quote(self) -> Events:

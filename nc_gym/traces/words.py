@@ -1,7 +1,7 @@
 """Words and operand pairs that synthetic users type, split into training and evaluation ones by construction.
 
-A keyed hash of the word (or of the sum ``a op b``) decides its split: one in ten belongs to evaluation. A user of one split
-draws again until it gets a word of its own split, so no evaluation name, text or sum can appear in a training session.
+A keyed hash of the word (or of the sum ``a op b``) decides its split: one in ten belongs to evaluation. A user of one
+split draws again until it gets a word of its own split, so no evaluation name, text or sum can appear in training.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ _LENGTH_WEIGHTS = (10, 26, 28, 18, 11, 7)
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/games:/usr/games"
 _SHELL_WORDS = frozenset(
     "if then else elif fi for while until do done case esac in select function time coproc alias bg bind break builtin "
-    "caller cd command compgen complete compopt continue declare dirs disown echo enable eval exec exit export false fc "
-    "fg getopts hash help history jobs kill let local logout mapfile popd printf pushd pwd read readarray readonly "
+    "caller cd command compgen complete compopt continue declare dirs disown echo enable eval exec exit export false "
+    "fc fg getopts hash help history jobs kill let local logout mapfile popd printf pushd pwd read readarray readonly "
     "return set shift shopt source suspend test times trap true type typeset ulimit umask unalias unset wait "
     "vi ed ex dd sl ps df du id ar as bc cc cp cu dc at jq ld ln ls mv nc nl nm od pr rm sh ss su tr ul wc xz yes top "
     "man less more mail cat sed awk sort head tail tee date last who w".split()
@@ -69,11 +69,12 @@ def unknown_command(rng: Random, split: Split) -> str:
 
 
 def misspelt_command(rng: Random, name: str, split: Split) -> str:
-    """Returns ``name`` with a letter doubled, dropped, swapped or replaced; an unknown word if no such form is in ``split``."""
+    """Returns ``name`` with a letter doubled, dropped, swapped or replaced; an unknown word if none is in ``split``."""
     forms = []
     for i in range(len(name)):
-        forms += [name[:i] + name[i] + name[i:], name[:i] + name[i + 1 :], name[:i] + rng.choice(_LETTERS) + name[i + 1 :]]
-        forms.append(name[:i] + name[i + 1 : i + 2] + name[i : i + 1] + name[i + 2 :])
+        head, letter, tail = name[:i], name[i], name[i + 1 :]
+        forms += [head + letter + name[i:], head + tail, head + rng.choice(_LETTERS) + tail]
+        forms.append(head + tail[:1] + letter + tail[1:])
     forms = [form for form in forms if len(form) > 1 and split_of(form) == split and not is_system_command(form)]
     return rng.choice(forms) if forms else unknown_command(rng, split)
 

@@ -1,0 +1,200 @@
+"""Synthetic users: reproducible, varied, and strictly separated between training and evaluation."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from itertools import islice
+from random import Random
+
+import numpy as np
+import pytest
+
+from nc_gym.machines.keys import KEYS, NOOP
+from nc_gym.machines.terminal import BashTerminal
+from nc_gym.traces.commands import GOAL_WEIGHTS, RECALL_WEIGHTS
+from nc_gym.traces.home import FAMILIES, Home
+from nc_gym.traces.users import USERS, GoalUser, session_events, session_user
+from nc_gym.traces.words import is_system_command, misspelt_command, random_sum, random_word, split_of, unknown_command
+
+SESSIONS = 120
+
+
+def sessions(user, split, count=SESSIONS):
+    return [session_events(user, 3, index, split, 200) for index in range(count)]
+
+
+def typed_lines(events):
+    """Lines as entered by users that only type, rub out and enter (arrows, recall and cancelled lines are dropped)."""
+    lines, text, sound = [], "", True
+    for event, _ in events:
+        key = KEYS[event]
+        if key == "Enter":
+            if sound:
+                lines.append(text)
+            text, sound = "", True
+        elif key == "Backspace":
+            text = text[:-1]
+        elif len(key) == 1:
+            text += key
+        elif key not in ("noop", "Ctrl-L"):
+            sound = False
+    return lines
+
+
+def words_of(lines):
+    return {word for line in lines for word in re.findall(r"[a-z0-9]{2,}", line)}
+
+
+@pytest.mark.parametrize("user", USERS)
+def test_same_seed_gives_the_same_session_and_another_index_another_one(user):
+    first = session_events(user, 5, 0, "train", 200)
+    assert session_events(user, 5, 0, "train", 200) == first
+    assert session_events(user, 5, 1, "train", 200) != first
+    assert session_events(user, 5, 0, "eval", 200) != first
+
+
+def test_sessions_have_the_length_asked_for_and_short_ones_40_to_64_events():
+    assert {len(events) for events in sessions("goal", "train", 20)} == {200}
+    lengths = {len(events) for events in sessions("short", "train", 60)}
+    assert min(lengths) >= 40 and max(lengths) <= 64 and len(lengths) > 10
+
+
+def test_every_word_belongs_to_one_split_and_one_in_ten_to_evaluation():
+    rng = Random(0)
+    words = ["".join(rng.choices("abcdefghij", k=4)) for _ in range(5000)]
+    assert 0.08 < sum(split_of(word) == "eval" for word in words) / len(words) < 0.12
+    for split in ("train", "eval"):
+        for make in (random_word, random_sum, unknown_command):
+            assert {split_of(make(rng, split)) for _ in range(300)} == {split}
+        assert {split_of(misspelt_command(rng, "touch", split)) for _ in range(100)} == {split}
+
+
+def test_no_evaluation_word_name_or_sum_is_entered_in_training():
+    shell_words = {*GOAL_WEIGHTS, "true", "false"}
+    words, sums, texts = {}, {}, {}
+    for split in ("train", "eval"):
+        lines = entered_lines(split)
+        sums[split] = {text for line in lines for text in re.findall(r"\(\((\d+[+-]\d+)\)\)", line)}
+        plain = [line for line in lines if "((" not in line]
+        words[split] = words_of(plain) - shell_words
+        texts[split] = {line for line in plain if words_of([line]) - shell_words}
+    for kind in (words, sums, texts):
+        assert len(kind["train"]) > 200 and len(kind["eval"]) > 200
+        assert not kind["train"] & kind["eval"]
+    for split in ("train", "eval"):
+        assert {split_of(text) for text in words[split] | sums[split]} == {split}
+
+
+def entered_lines(split):
+    """All lines that goal-directed users ran, recalled and edited ones included."""
+    lines = []
+    for index in range(SESSIONS):
+        user = GoalUser(Random(index), split, (GOAL_WEIGHTS, RECALL_WEIGHTS)[index % 2])
+        list(islice(user.events(), 400))
+        lines += user.home.history
+    return lines
+
+
+def test_typists_enter_only_tokens_of_their_split():
+    for split in ("train", "eval"):
+        commands = [line.split()[0] for events in sessions("typist", split, 60) for line in typed_lines(events) if line]
+        unknown = {command for command in commands if command != "echo"}
+        assert len(unknown) > 50
+        assert {split_of(command) for command in unknown} == {split}
+
+
+def test_every_key_of_the_keyboard_is_used():
+    used = {event for user in USERS for events in sessions(user, "train", 60) for event, _ in events}
+    assert used == set(range(len(KEYS)))
+
+
+def test_a_goal_directed_session_holds_many_commands_of_every_family():
+    pairs = [pair for events in sessions("goal", "train", 300) for pair in events]
+    entered = [FAMILIES[family] for event, family in pairs if KEYS[event] == "Enter"]
+    share = {family: count / len(entered) for family, count in Counter(entered).items()}
+    assert set(share) == set(FAMILIES) - {"none", "typist"}
+    assert 14 < len(entered) / 300 < 18
+    for family in ("echo", "redirect", "cat", "ls", "arithmetic"):
+        assert 0.07 < share[family] < 0.16
+    assert all(family == 0 for event, family in pairs if KEYS[event] != "Enter")
+
+
+def test_users_make_mistakes_idle_and_use_the_editing_keys():
+    pairs = [pair for events in sessions("goal", "train", 300) for pair in events]
+    share = {key: sum(KEYS[event] == key for event, _ in pairs) / len(pairs) for key in ("Backspace", "Up", "Left")}
+    assert 0.02 < share["Backspace"] < 0.06 and share["Up"] > 0.004 and share["Left"] > 0.004
+    assert 0.02 < sum(event == NOOP for event, _ in pairs) / len(pairs) < 0.04
+
+
+def test_what_is_written_is_mostly_read_within_a_few_commands():
+    written = read = 0
+    for events in sessions("recall", "train"):
+        lines = typed_lines(events)
+        for i, line in enumerate(lines[:-6]):
+            if match := re.search(r"> ?(\w+)$", line):
+                written += 1
+                read += any(later.startswith("cat ") and match[1] in later for later in lines[i + 1 : i + 7])
+    assert written > 100 and read / written > 0.5
+
+
+def test_random_typing_never_enters_what_could_hang_or_touch_anything():
+    for events in sessions("typist", "train", 100):
+        for line in typed_lines(events):
+            outside_quotes = re.sub(r"'[^']*'", "", line)
+            assert not re.search(r"[$`~!&|;<>*?(){}\[\]\\#]", outside_quotes), line
+            assert not line or line.startswith("echo ") or not is_system_command(line.split()[0])
+
+
+def test_the_mix_of_users_follows_its_shares():
+    drawn = Counter(session_user(1, index, "train", {"goal": 0.7, "typist": 0.3}) for index in range(2000))
+    assert 0.65 < drawn["goal"] / 2000 < 0.75 and drawn["typist"] + drawn["goal"] == 2000
+
+
+def test_an_unknown_user_is_refused_with_the_choices():
+    with pytest.raises(ValueError, match=r"'nobody'.*goal, recall, typist, short"):
+        session_events("nobody", 0, 0, "train", 10)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_users_idea_of_its_files_equals_the_real_home(seed):
+    user = GoalUser(Random(seed), "train", {**GOAL_WEIGHTS, "mkdir": 9, "cd": 9, "mv": 9, "cp": 9, "rm": 9})
+    pairs = []
+    for pair in user.events():
+        pairs.append(pair)
+        if len(user.home.history) == 60 and pair[1]:
+            break
+    one, zero = np.ones(1, np.bool_), np.zeros(1, np.int64)
+    with BashTerminal() as terminal:
+        terminal.reset(one, zero, zero)
+        for event, _ in pairs:
+            terminal.step(np.array([event]), one)
+        found = terminal.run(0, ["find", ".", "-mindepth", "1", "-printf", "%P %y\n"])
+    assert sorted(found.splitlines()) == sorted(tree(user.home.root))
+
+
+def tree(folder, prefix=""):
+    for name, entry in folder.items():
+        yield f"{prefix}{name} {'f' if isinstance(entry, int) else 'd'}"
+        if not isinstance(entry, int):
+            yield from tree(entry, f"{prefix}{name}/")
+
+
+@pytest.mark.parametrize(
+    ("line", "family"),
+    [
+        ("echo ab 'c d'", "echo"), ("echo ab > f", "redirect"), ("echo ab >> f", "append"), ("ls", "ls"),
+        ("ls d", "ls"), ("ls no", "missing"), ("cat g", "cat"), ("cat no", "cat-missing"), ("touch h", "touch"),
+        ("rm g", "rm"),
+        ("rm no", "missing"), ("rm d", "missing"), ("mkdir e", "mkdir"), ("mkdir d", "missing"), ("rmdir d", "rmdir"),
+        ("rmdir no", "missing"), ("cd d", "cd"), ("cd no", "missing"), ("cd ..", "cd"), ("pwd", "pwd"),
+        ("mv g d", "mv"), ("mv no g", "missing"), ("cp g h", "cp"), ("cp d h", "missing"), ("clear", "clear"),
+        ("echo $((3-4))", "arithmetic"), ("X=ab", "variable"), ("echo $X", "variable"), ("true", "status"),
+        ("echo $?", "status"), ("nope ab", "unknown"), ("", "edit"), ("echo 'ab", "typist"),
+    ],
+)  # fmt: skip
+def test_each_line_is_labelled_with_its_family(line, family):
+    home = Home()
+    home.run("touch g")
+    home.run("mkdir d")
+    assert home.run(line) == family
