@@ -1,0 +1,243 @@
+"""N computers at one task: what the single and the vector environment have in common.
+
+The engine has two operations, ``step`` (which never resets) and ``reset`` (of chosen rows), on top of the same two of a
+machine. It adds what is not the machine's: the reader, the task, observations and infos.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from nc_gym.frames import BANNER_HEIGHT, as_text, draw_frame, draw_line, text_chars
+from nc_gym.machines.keys import KEYS
+from nc_gym.machines.machine import Machine
+from nc_gym.opening import Options, open_machine, shared_computer
+from nc_gym.reader import Reader
+from nc_gym.registration import load_card
+from nc_gym.tasks import Episode
+
+if TYPE_CHECKING:
+    from nc_gym.computer.computer import NeuralComputer
+    from nc_gym.computer.state import RuntimeState
+
+NO_CURSOR = 255  # stands in "chars" observations for the row and column of a cursor that no cell shows
+
+
+@dataclass
+class EngineState:
+    """Everything one row is: its machine's runtime state, its task, its counters. Made by ``Engine.snapshot``."""
+
+    machine: RuntimeState
+    episode: Episode
+    event: int
+    reward: float
+    total: float
+    steps: int
+
+
+class Engine:
+    """Steps, reads and judges N computers.
+
+    Args:
+        options: which environment on which machine.
+        num_rows: N.
+        machine: the machine to use instead of opening one (a fork has one already).
+
+    Attributes:
+        steps: steps of each row's episode, int64 (N,).
+        episodes: each row's goal and progress.
+    """
+
+    def __init__(self, options: Options, num_rows: int, machine: Machine | None = None) -> None:
+        self.options = options
+        self.num_rows = num_rows
+        self.task = load_card(options.card).environments[options.task].task
+        self.machine = machine or open_machine(options, num_rows)
+        self._reader = Reader(num_rows, self.machine.screen_shape)
+        self.steps = np.zeros(num_rows, np.int64)
+        self.episodes = [Episode(self.task.sample(0)) for _ in range(num_rows)]
+        self._events = np.zeros(num_rows, np.int64)
+        self._rewards = np.zeros(num_rows)
+        self._totals = np.zeros(num_rows)
+        height, width, _ = self.machine.screen_shape
+        self._banner_chars = np.full((num_rows, self._reader.columns), ord(" "), np.uint8)
+        self._banners = np.zeros((num_rows, BANNER_HEIGHT, width, 3), np.uint8)
+        self._screens = np.zeros((num_rows, height, width, 3), np.uint8)
+        self._chars = np.zeros((num_rows, self._reader.rows, self._reader.columns), np.uint8)
+        self._cursors = np.full((num_rows, 2), -1, np.int64)
+        self._codec = shared_computer(options) if options.obs == "latent" else None
+        self._banner_latents: NDArray[np.float32] | None = None
+
+    @property
+    def observation_space(self) -> spaces.Box:
+        """The space of one row's observation."""
+        height, width, _ = self.machine.screen_shape
+        if self.options.obs == "screen":
+            return spaces.Box(0, 255, (height + BANNER_HEIGHT, width, 3), np.uint8)
+        if self.options.obs == "chars":
+            return spaces.Box(0, 255, ((self._reader.rows + 1) * self._reader.columns + 2,), np.uint8)
+        assert self._codec is not None
+        config = self._codec.config
+        tiles = config.num_tiles + BANNER_HEIGHT // config.tile_height * config.tile_columns
+        return spaces.Box(-np.inf, np.inf, (tiles, config.latent_dim), np.float32)
+
+    def reset(self, rows: NDArray[np.bool_], seeds: NDArray[np.int64]) -> None:
+        """Starts a new episode in the rows where ``rows`` (N,) is true, all of it drawn from their ``seeds`` (N,)."""
+        boots = np.zeros(self.num_rows, np.int64)
+        for row in np.flatnonzero(rows):
+            self.episodes[row] = Episode(self.task.sample(int(seeds[row])))
+            boots[row] = self.episodes[row].goal.boot
+        self.machine.reset(rows, seeds, boots)
+        for counter in (self.steps, self._events, self._rewards, self._totals):
+            counter[rows] = 0
+        self._draw_banners(rows)
+        self._look()
+
+    def step(self, events: NDArray[np.int64], rows: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Sends one event to each row where ``rows`` (N,) is true and judges its screen.
+
+        Returns:
+            Rewards float64 (N,), 0 in the other rows; and whether each row's task is solved, bool (N,).
+        """
+        self.machine.step(events, rows)
+        self._look()
+        rewards = np.zeros(self.num_rows)
+        for row in np.flatnonzero(rows):
+            rewards[row] = self.task.judge(self.episodes[row], self._chars[row], self._cursors[row])
+        self.steps += rows
+        self._totals += rewards
+        self._events = np.where(rows, events, self._events)
+        self._rewards = np.where(rows, rewards, self._rewards)
+        return rewards, self.successes()
+
+    def successes(self) -> NDArray[np.bool_]:
+        """Tells which rows have solved their task, bool (N,)."""
+        return np.array([episode.success for episode in self.episodes], np.bool_)
+
+    def _look(self) -> None:
+        self._screens = self.machine.screens()
+        self._chars, self._cursors = self._reader.read(self._screens)
+
+    def _draw_banners(self, rows: NDArray[np.bool_]) -> None:
+        for row in np.flatnonzero(rows):
+            self._banner_chars[row] = text_chars(self.episodes[row].goal.instruction, self._reader.columns)
+            self._banners[row] = draw_line(self._banner_chars[row])
+        if self._codec is not None:
+            self._banner_latents = self._encode_banners(self._codec)
+
+    def _encode_banners(self, codec: NeuralComputer) -> NDArray[np.float32]:
+        """Encodes the banners as the top line of otherwise black screens: a tile's latent depends on nothing else."""
+        screens = np.zeros_like(self._screens)
+        screens[:, :BANNER_HEIGHT] = self._banners
+        count = BANNER_HEIGHT // codec.config.tile_height * codec.config.tile_columns
+        return _encode(codec, screens)[:, :count]
+
+    def observations(self) -> NDArray[Any]:
+        """Returns a fresh array of all rows' observations; see ``observation_space``."""
+        if self.options.obs == "screen":
+            return np.concatenate([self._banners, self._screens], axis=1)
+        if self.options.obs == "chars":
+            screens = self._chars.reshape(self.num_rows, -1)
+            cursors = np.where(self._cursors < 0, NO_CURSOR, self._cursors).astype(np.uint8)
+            return np.concatenate([self._banner_chars, screens, cursors], axis=1)
+        assert self._codec is not None and self._banner_latents is not None
+        neural = self.options.machine == "neural"
+        latents = self.machine.latents() if neural else _encode(self._codec, self._screens)  # type: ignore[attr-defined]
+        return np.concatenate([self._banner_latents, latents], axis=1)
+
+    def infos(self) -> dict[str, NDArray[Any]]:
+        """Returns fresh arrays of all rows' infos by key; see ``nc_gym.env.ComputerInfo``."""
+        infos: dict[str, NDArray[Any]] = {
+            "chars": self._chars.copy(),
+            "cursor": self._cursors.copy(),
+            "instruction": np.array([episode.goal.instruction for episode in self.episodes], object),
+            "is_success": self.successes(),
+        }
+        if self.options.machine == "neural":
+            infos["damage"] = self.machine.damage()  # type: ignore[attr-defined]
+        else:
+            infos["restarted"] = self.machine.restarted()  # type: ignore[attr-defined]
+        return infos
+
+    def frame(self, row: int) -> NDArray[np.uint8]:
+        """Draws a row for people: instruction, screen, and the last key, reward and return, uint8 (448, 640, 3)."""
+        key, reward, total = KEYS[self._events[row]], self._rewards[row], self._totals[row]
+        status = f"{self.steps[row]:4d} {key:9} reward {reward:.2f} return {total:.2f}"
+        return draw_frame(self._banners[row], self._screens[row], status)
+
+    def text(self, row: int) -> str:
+        """Returns a row's instruction and screen as lines of text."""
+        return as_text(self._banner_chars[row], self._chars[row])
+
+    def oracle(self, row: int) -> list[int]:
+        """Returns the events that solve a row's task from its boot; empty for free use."""
+        return self.task.oracle(self.episodes[row].goal)
+
+    def snapshot(self, row: int) -> EngineState:
+        """Returns a copy of everything that a row is.
+
+        Raises:
+            NotImplementedError: the machine is real.
+        """
+        self._require_neural("snapshot")
+        machine = self.machine.snapshot(np.arange(self.num_rows) == row)  # type: ignore[attr-defined]
+        counters = (int(self._events[row]), float(self._rewards[row]), float(self._totals[row]), int(self.steps[row]))
+        return EngineState(machine, copy.deepcopy(self.episodes[row]), *counters)
+
+    def restore(self, row: int, state: EngineState) -> None:
+        """Makes a row what it was when ``state`` was taken.
+
+        Raises:
+            NotImplementedError: the machine is real.
+        """
+        self._require_neural("restore")
+        self.machine.restore(np.arange(self.num_rows) == row, state.machine)  # type: ignore[attr-defined]
+        self._set_row(row, state)
+        self._draw_banners(np.arange(self.num_rows) == row)
+        self._look()
+
+    def _set_row(self, row: int, state: EngineState) -> None:
+        self.episodes[row] = copy.deepcopy(state.episode)
+        self._events[row], self._rewards[row] = state.event, state.reward
+        self._totals[row], self.steps[row] = state.total, state.steps
+
+    def fork(self, row: int, num_rows: int) -> Engine:
+        """Returns a new engine whose ``num_rows`` rows all continue from ``row`` of this one.
+
+        Raises:
+            NotImplementedError: the machine is real.
+        """
+        self._require_neural("fork")
+        state = self.snapshot(row)
+        other = Engine(self.options, num_rows, self.machine.fork(row, num_rows))  # type: ignore[attr-defined]
+        for i in range(num_rows):
+            other._set_row(i, state)
+        other._draw_banners(np.ones(num_rows, np.bool_))
+        other._look()
+        return other
+
+    def _require_neural(self, what: str) -> None:
+        if self.options.machine != "neural":
+            raise NotImplementedError(
+                f"a real computer cannot {what}: its processes are not ours to copy; "
+                'make the environment with machine="neural"'
+            )
+
+    def close(self) -> None:
+        """Closes the machine; safe to call twice."""
+        self.machine.close()
+
+
+def _encode(codec: NeuralComputer, screens: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Encodes screens uint8 (N, H, W, 3) as latents float32 (N, tiles, d)."""
+    import torch
+
+    with torch.inference_mode():
+        latents = codec.encode(torch.from_numpy(screens))
+    return latents.float().cpu().numpy().copy()

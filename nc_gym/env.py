@@ -1,0 +1,218 @@
+"""The single environment. ``nc_gym.vector_env`` has the one that steps many computers in a batch."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypedDict
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+from gymnasium.utils import EzPickle
+from numpy.typing import NDArray
+
+from nc_gym.engine import Engine, EngineState
+from nc_gym.machines import keys
+from nc_gym.opening import Options
+
+RENDER_MODES = ("rgb_array", "ansi")
+RENDER_FPS = 10
+
+
+class ComputerInfo(TypedDict, total=False):
+    """What ``info`` carries after every reset and step; the last two only on the machine named."""
+
+    chars: NDArray[np.uint8]
+    """Characters that the reader sees, uint8 (rows, columns); 127 for a box that is no character."""
+    cursor: NDArray[np.int64]
+    """Row and column of the cursor, int64 (2,); (-1, -1) if the screen shows none."""
+    instruction: str
+    """What the banner says."""
+    is_success: bool
+    """Whether the task is solved."""
+    damage: float
+    """Neural: share of the tiles that were denoised for this screen."""
+    restarted: bool
+    """Real: the shell had died or hung and was replaced by a fresh one during this step."""
+
+
+@dataclass
+class EnvState:
+    """A snapshot of a neural environment: computer, task, counters and random generator."""
+
+    engine: EngineState
+    rng: np.random.Generator
+
+
+class ComputerEnv(gym.Env[NDArray[Any], np.int64], EzPickle):
+    r"""A computer to act in: a neural network that is the computer, or its real twin.
+
+    ## Description
+    The agent sits at a terminal of 40 columns and 12 rows. By default the terminal is a *neural computer*: a network
+    that takes the key and denoises the next screen. With ``machine="real"`` the same environment runs on bash in a
+    sandbox. Spaces, instructions, boots and rewards are the same on both.
+
+    ## Action Space
+    ``Discrete(106)``, one key per step: 0 is no key, then printable ASCII from space on, then Enter, Backspace, Tab,
+    Up, Down, Left, Right, Ctrl-C, Ctrl-L and Ctrl-U. ``env.unwrapped.keys`` lists the names;
+    ``env.unwrapped.encode("ls\n")`` returns the actions that type a text.
+
+    ## Observation Space
+    The banner is one line above the screen that shows the instruction, drawn in the terminal's own font.
+
+    | ``obs`` | space | content |
+    |---|---|---|
+    | ``"screen"`` | ``Box(0, 255, (208, 320, 3), uint8)`` | pixels: the banner (16 high), then the screen |
+    | ``"chars"`` | ``Box(0, 255, (522,), uint8)`` | character codes: banner 40, screen 12 x 40, cursor row, column |
+    | ``"latent"`` | ``Box(-inf, inf, (tiles, d), float32)`` | the codec's latents of the tiles of banner and screen |
+
+    A cursor that no cell shows is (255, 255) in ``"chars"``. For ``"latent"`` the real machine's pixels are encoded.
+
+    ## Rewards
+    Judged from the screen alone, see ``nc_gym.tasks``. The rewards of an episode sum to a number in [0, 1]; 1 means
+    solved. Free use has no reward.
+
+    ## Starting State
+    The seed draws the task's parameters and one of the task's boots. Boot 0 is a fresh prompt in an empty home.
+
+    ## Episode End
+    Termination: the task is solved (a step after that earns 0). Truncation: after ``max_episode_steps``, by Gymnasium's
+    ``TimeLimit``. A real shell that dies or hangs is replaced by a fresh one, which ``info["restarted"]`` reports.
+
+    ## Info
+    See :class:`ComputerInfo`; the keys are the same after every reset and step.
+
+    ## Arguments
+    Args:
+        card: name of the card in ``envs/`` (set by the registered id).
+        task: id of the environment in that card (set by the registered id).
+        machine: "neural" or "real".
+        weights: folder of the network's weights; None takes ``weights/<card>``.
+        device: torch device of the network, "auto" chooses.
+        dtype: name of the torch dtype the network computes in; None leaves the choice to the weights.
+        denoise_steps: denoising steps per screen; None takes the value in the weights.
+        obs: "screen", "chars" or "latent".
+        render_mode: None, "rgb_array" (screen magnified twice, with banner and a status line) or "ansi" (text).
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": list(RENDER_MODES), "render_fps": RENDER_FPS}  # type: ignore[misc]
+
+    def __init__(
+        self,
+        card: str,
+        task: str,
+        *,
+        machine: str = "neural",
+        weights: str | None = None,
+        device: str = "auto",
+        dtype: str | None = None,
+        denoise_steps: int | None = None,
+        obs: str = "screen",
+        render_mode: str | None = None,
+    ) -> None:
+        EzPickle.__init__(
+            self, card, task, machine=machine, weights=weights, device=device, dtype=dtype,
+            denoise_steps=denoise_steps, obs=obs, render_mode=render_mode,
+        )  # fmt: skip
+        check_render_mode(render_mode)
+        self.render_mode = render_mode
+        self._engine = Engine(Options(card, task, machine, weights, device, dtype, denoise_steps, obs), num_rows=1)
+        self.observation_space = self._engine.observation_space
+        self.action_space = spaces.Discrete(len(keys.KEYS))
+        self._row = np.ones(1, np.bool_)
+        self._started = False
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The name of each action's key."""
+        return keys.KEYS
+
+    def encode(self, text: str) -> list[int]:
+        """Returns the actions that type ``text`` (a newline is Enter)."""
+        return keys.encode(text)
+
+    def oracle(self) -> list[int]:
+        r"""Returns the actions that solve the current task from the start of the episode; empty for free use."""
+        self._require_reset("oracle()")
+        return self._engine.oracle(0)
+
+    def action_masks(self) -> NDArray[np.bool_]:
+        """Returns which actions are allowed, bool (106,): every key can always be pressed."""
+        return np.ones(len(keys.KEYS), np.bool_)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[NDArray[Any], dict[str, Any]]:
+        """Boots the computer and draws a new task. There are no options."""
+        super().reset(seed=seed)
+        check_options(options, allowed=())
+        self._engine.reset(self._row, np.array([draw_seed(self.np_random)]))
+        self._started = True
+        return self._engine.observations()[0], self._info()
+
+    def step(self, action: int | np.int64) -> tuple[NDArray[Any], float, bool, bool, dict[str, Any]]:
+        """Presses one key and waits for the settled screen."""
+        self._require_reset("step()")
+        if not self.action_space.contains(action):
+            raise ValueError(
+                f"action {action!r} is not in {self.action_space}; pass the index of a key in env.unwrapped.keys"
+            )
+        rewards, solved = self._engine.step(np.array([int(action)]), self._row)
+        return self._engine.observations()[0], float(rewards[0]), bool(solved[0]), False, self._info()
+
+    def _info(self) -> dict[str, Any]:
+        return {key: first.item() if isinstance(first := values[0], np.generic) else first
+                for key, values in self._engine.infos().items()}  # fmt: skip
+
+    def _require_reset(self, what: str) -> None:
+        if not self._started:
+            raise gym.error.ResetNeeded(f"{what} was called before the first reset(); call env.reset() first")
+
+    def render(self) -> Any:
+        """Returns the frame, uint8 (448, 640, 3), or the text of the present screen, as ``render_mode`` says."""
+        self._require_reset("render()")
+        if self.render_mode is None:
+            gym.logger.warn('render() needs a render mode; pass render_mode="rgb_array" or "ansi" to gym.make')
+            return None
+        return self._engine.frame(0) if self.render_mode == "rgb_array" else self._engine.text(0)
+
+    def snapshot(self) -> EnvState:
+        """Returns a copy of the whole environment (neural machine only).
+
+        The step count of Gymnasium's ``TimeLimit`` lies outside of it, in the wrapper.
+        """
+        self._require_reset("snapshot()")
+        return EnvState(self._engine.snapshot(0), copy.deepcopy(self.np_random))
+
+    def restore(self, state: EnvState) -> tuple[NDArray[Any], dict[str, Any]]:
+        """Goes back to a snapshot (neural machine only) and returns observation and info as they were then."""
+        self._engine.restore(0, state.engine)
+        self.np_random = copy.deepcopy(state.rng)
+        self._started = True
+        return self._engine.observations()[0], self._info()
+
+    def close(self) -> None:
+        """Closes the machine; safe to call twice."""
+        if hasattr(self, "_engine"):
+            self._engine.close()
+
+
+def check_render_mode(render_mode: str | None) -> None:
+    """Raises ValueError unless ``render_mode`` is None or one of ``RENDER_MODES``."""
+    if render_mode is not None and render_mode not in RENDER_MODES:
+        raise ValueError(f"render_mode={render_mode!r} is unknown; choose None, 'rgb_array' or 'ansi'")
+
+
+def check_options(options: Mapping[str, Any] | None, allowed: tuple[str, ...]) -> None:
+    """Raises ValueError if ``options`` has a key that is not in ``allowed``."""
+    unknown = sorted(set(options or {}) - set(allowed))
+    if unknown:
+        known = f"the allowed ones are {', '.join(allowed)}" if allowed else "this environment takes no reset options"
+        raise ValueError(f"unknown reset option {unknown[0]!r}; {known}")
+
+
+def draw_seed(rng: np.random.Generator) -> int:
+    """Draws the seed of one episode: task, boot and the machine's noise all come from it."""
+    return int(rng.integers(2**63 - 1))

@@ -1,0 +1,88 @@
+"""Opening the machine that an environment's options name: a real one, or a neural one with shared weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nc_gym.machines.keys import KEYS, encode
+from nc_gym.machines.machine import Machine
+from nc_gym.paths import data_root
+from nc_gym.registration import load_card
+
+if TYPE_CHECKING:
+    from nc_gym.computer.computer import NeuralComputer
+
+MACHINES = ("neural", "real")
+OBSERVATIONS = ("screen", "chars", "latent")
+
+
+@dataclass(frozen=True)
+class Options:
+    """The constructor arguments that single and vector environments share; see ``nc_gym.env.ComputerEnv``."""
+
+    card: str
+    task: str
+    machine: str = "neural"
+    weights: str | None = None
+    device: str = "auto"
+    dtype: str | None = None
+    denoise_steps: int | None = None
+    obs: str = "screen"
+
+    def __post_init__(self) -> None:
+        _check_choice("machine", self.machine, MACHINES)
+        _check_choice("obs", self.obs, OBSERVATIONS)
+        _check_choice("task", self.task, tuple(load_card(self.card).environments))
+
+
+def _check_choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ValueError(f"{name}={value!r} is unknown; choose one of {', '.join(map(repr, allowed))}")
+
+
+@lru_cache(maxsize=8)
+def _load_computer(weights: str, device: str, dtype: str | None, denoise_steps: int | None) -> NeuralComputer:
+    from nc_gym.computer.computer import NeuralComputer  # imports torch: only a neural environment needs it
+
+    return NeuralComputer.from_pretrained(weights, device=device, dtype=dtype, denoise_steps=denoise_steps)
+
+
+def shared_computer(options: Options) -> NeuralComputer:
+    """Returns the network that ``options`` name; environments of one process share it.
+
+    Raises:
+        WeightsError: the weights are missing or damaged, or were trained for another computer than the card's.
+    """
+    card = load_card(options.card)
+    weights = Path(options.weights) if options.weights else data_root() / "weights" / card.name
+    computer = _load_computer(str(weights.resolve()), options.device, options.dtype, options.denoise_steps)
+    _check_contract(computer, card.machine, [tuple(encode(boot)) for boot in card.boots], str(weights))
+    return computer
+
+
+def _check_contract(computer: NeuralComputer, machine: str, boots: list[tuple[int, ...]], weights: str) -> None:
+    from nc_gym.computer.computer import WeightsError
+
+    config = computer.config
+    found = {"machine": config.machine, "keys": tuple(config.keys), "boots": [tuple(b) for b in config.boots]}
+    for name, expected in {"machine": machine, "keys": KEYS, "boots": boots}.items():
+        if found[name] != expected:
+            raise WeightsError(
+                f"weights {weights} have {name} {found[name]!r} but the card says {expected!r}; "
+                "use weights that were trained with this card"
+            )
+
+
+def open_machine(options: Options, num_rows: int) -> Machine:
+    """Opens the machine that ``options`` name, with ``num_rows`` rows that still have to be reset."""
+    if options.machine == "neural":
+        computer = shared_computer(options)
+        from nc_gym.computer.machine import NeuralMachine
+
+        return NeuralMachine(computer, num_rows)
+    from nc_gym.machines.terminal import BashTerminal
+
+    return BashTerminal(num_rows, [encode(boot) for boot in load_card(options.card).boots])
