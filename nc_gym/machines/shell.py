@@ -60,7 +60,8 @@ class Shell:
         self._read_call, self._select_call = _SYSCALLS[platform.machine()]
         self.pid = -1
         self.master, self._slave = os.openpty()
-        self._leader, self._leader_file, self._init_file = -1, -1, -1
+        self._leader, self._state_file, self._call_file = -1, -1, -1
+        self._init, self._init_file = -1, -1
         try:
             os.set_blocking(self.master, False)
             fcntl.ioctl(self._slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
@@ -110,27 +111,54 @@ class Shell:
         try:
             if leader != self._leader:
                 self._watch(leader)
-            call = os.pread(self._leader_file, 256, 0).split()
+            # The state comes first: what a signal has just woken is running there, but not yet in its system call.
+            if os.pread(self._state_file, 512, 0).rpartition(b")")[2][1:2] != b"S":
+                return False
+            call = os.pread(self._call_file, 256, 0).split()
             if call[0] == self._select_call:
-                return call[1] == b"0x1" and call[5] == b"0x0"  # on descriptor 0 alone, for ever
-            if call[0] == self._read_call:
-                return os.stat(f"/proc/{leader}/fd/{int(call[1], 16)}").st_rdev == self._device
-        except (FileNotFoundError, ProcessLookupError, PermissionError):  # it ends or begins just now
+                waits = call[1] == b"0x1" and call[5] == b"0x0"  # on descriptor 0 alone, for ever
+            elif call[0] == self._read_call:
+                waits = os.stat(f"/proc/{leader}/fd/{int(call[1], 16)}").st_rdev == self._device
+            else:
+                waits = False
+            return waits and (self.pid in (-1, leader) or self._sleeps())
+        except (FileNotFoundError, ProcessLookupError, PermissionError):  # a process ends or begins just now
             self._watch(-1)
         return False
 
+    def _sleeps(self) -> bool:
+        """Tells whether every process in the sandbox sleeps: in a pipeline, one that waits for input is not enough.
+
+        Two looks with the same counts of context switches mean that none of them ran in between.
+        """
+        looks = []
+        for _ in range(2):
+            pids, look = [self._init], []
+            for pid in pids:
+                pids += map(int, _lines(pid, f"task/{pid}/children")[0].split())
+                status = _lines(pid, "status")
+                if any(line.startswith(("State:\tR", "State:\tD")) for line in status):
+                    return False
+                look.append((pid, *status[-3:]))
+            looks.append(look)
+        return looks[0] == looks[1]
+
     def _watch(self, leader: int) -> None:
-        if self._leader_file >= 0:
-            os.close(self._leader_file)
-        self._leader, self._leader_file = -1, -1
+        """Opens the files that tell what the foreground group's leader does; -1 only closes them."""
+        for file in (self._state_file, self._call_file):
+            if file >= 0:
+                os.close(file)
+        self._leader, self._state_file, self._call_file = -1, -1, -1
         if leader > 0:
-            self._leader_file = os.open(f"/proc/{leader}/syscall", os.O_RDONLY | os.O_CLOEXEC)
+            self._state_file = os.open(f"/proc/{leader}/stat", os.O_RDONLY)
+            self._call_file = os.open(f"/proc/{leader}/syscall", os.O_RDONLY)
             self._leader = leader
 
     def started(self) -> None:
         """Notes the processes of the sandbox, once bash waits for input."""
         self.pid = self._leader
-        self._init_file = os.pidfd_open(int(_stat(self.pid)[1]))
+        self._init = int(_stat(self.pid)[1])
+        self._init_file = os.pidfd_open(self._init)
 
     def alive(self) -> bool:
         """Tells whether bash still runs."""
@@ -188,10 +216,15 @@ class Shell:
         os.close(self._slave)
 
 
+def _lines(pid: int, name: str) -> list[str]:
+    """Returns the lines of /proc/PID/NAME, with an empty one at the end."""
+    with open(f"/proc/{pid}/{name}", encoding="latin-1") as file:
+        return file.read().split("\n")
+
+
 def _stat(pid: int) -> list[str]:
     """Returns the fields of /proc/PID/stat from the third on: state, parent, group, session, ..."""
-    with open(f"/proc/{pid}/stat", encoding="latin-1") as file:
-        return file.read().rpartition(")")[2].split()
+    return _lines(pid, "stat")[0].rpartition(")")[2].split()
 
 
 def settle(shells: Mapping[int, Shell], caps: Mapping[int, float]) -> tuple[dict[int, bytes], set[int]]:
