@@ -81,7 +81,7 @@ def record(
     episodes: Annotated[int, typer.Option(min=1, help="How many.")] = 1,
 ) -> None:
     """Film an agent in an environment."""
-    from nc_gym.demo import record_episodes
+    from nc_gym.recording import record_episodes
 
     record_episodes(env, agent, machine.value, video, seed, episodes)
 

@@ -26,12 +26,12 @@ def differing_cells(left: Frame, right: Frame) -> NDArray[np.bool_]:
 
 
 def mark(frame: Frame, cells: NDArray[np.bool_], scale: int) -> Frame:
-    """Returns the frame enlarged by ``scale`` with a red box around each cell where ``cells`` is true."""
+    """Returns the frame enlarged by ``scale``; each cell where ``cells`` is true gets a red box."""
     frame = enlarge(frame, scale)
     for row, column in np.argwhere(cells):
         top, left = row * CELL_HEIGHT * scale, column * CELL_WIDTH * scale
         box = frame[top : top + CELL_HEIGHT * scale, left : left + CELL_WIDTH * scale]
-        box[[0, -1]] = box[:, [0, -1]] = RED
+        box[[*range(scale), *range(-scale, 0)]] = box[:, [*range(scale), *range(-scale, 0)]] = RED
     return frame
 
 
@@ -48,19 +48,18 @@ def side_by_side(neural: Frame, real: Frame, header: str, scale: int = 2) -> Fra
         raise ValueError(f"the neural frame is {neural.shape}, the real one {real.shape}; record both at one size")
     cells = differing_cells(neural, real)
     width = neural.shape[1] * scale
-    gap = np.full((neural.shape[0] * scale, GAP, 3), 64, dtype=np.uint8)
+    gap = np.full((neural.shape[0] * scale, GAP, 3), TITLE_COLORS[0], dtype=np.uint8)
     screens = np.concatenate([mark(neural, cells, scale), gap, mark(real, cells, scale)], axis=1)
     differ = f"{int(cells.sum())} of {cells.size} cells differ"
-    titles = np.concatenate(
-        [text_line(f"neural network - {differ}", width), gap[:CELL_HEIGHT], text_line("real bash", width)], axis=1
-    )
-    return np.concatenate([text_line(header, screens.shape[1]), titles, screens], axis=0)
+    titles = [text_line(text, width, scale) for text in (f"neural network: {differ}", "real bash")]
+    title = np.concatenate([titles[0], gap[: CELL_HEIGHT * scale], titles[1]], axis=1)
+    return np.concatenate([text_line(header, screens.shape[1], scale), title, screens], axis=0)
 
 
-def text_line(text: str, width: int) -> Frame:
-    """Returns uint8 (16, width, 3): ``text`` in white on dark grey, cut to ``width`` pixels."""
-    line = np.full((CELL_HEIGHT, width, 3), TITLE_COLORS[0], dtype=np.uint8)
-    drawn = draw_line(text_chars(text, width // CELL_WIDTH), TITLE_COLORS)
+def text_line(text: str, width: int, scale: int) -> Frame:
+    """Returns uint8 (16·scale, width, 3): ``text`` in white on dark grey, cut to ``width`` pixels."""
+    line = np.full((CELL_HEIGHT * scale, width, 3), TITLE_COLORS[0], dtype=np.uint8)
+    drawn = enlarge(draw_line(text_chars(text, width // (CELL_WIDTH * scale)), TITLE_COLORS), scale)
     line[:, : drawn.shape[1]] = drawn
     return line
 

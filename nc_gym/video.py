@@ -114,7 +114,7 @@ def tile(frames: Sequence[Frame], columns: int | None = None) -> Frame:
 
 
 def strip(video: str | Path, picture: str | Path, count: int = 4, columns: int = 1) -> Path:
-    """Writes ``count`` frames of a video, evenly spaced from the first to the last, as one PNG.
+    """Writes ``count`` frames of a video, evenly spaced up to the last one, as one PNG.
 
     Args:
         video: an mp4 file.
@@ -125,7 +125,8 @@ def strip(video: str | Path, picture: str | Path, count: int = 4, columns: int =
     reader: Any = imageio.get_reader(Path(video), format="FFMPEG")
     with reader:
         total = reader.count_frames()
-        wanted = set(np.linspace(0, total - 1, min(count, total)).round().astype(int).tolist())
+        count = min(count, total)
+        wanted = {(i + 1) * total // count - 1 for i in range(count)}
         frames = [np.asarray(frame) for i, frame in enumerate(reader) if i in wanted]
     Path(picture).parent.mkdir(parents=True, exist_ok=True)
     imageio.imwrite(picture, tile(frames, columns))
