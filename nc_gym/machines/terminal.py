@@ -28,7 +28,7 @@ _CLEAR = b"\x1bc"  # resets the terminal of whoever plays the output back
 _Tiles = dict[tuple[Char, bool], NDArray[np.uint8]]
 
 
-class _Display:
+class Display:
     """One pyte screen and its pixels, redrawn only where they changed."""
 
     def __init__(self, tiles: _Tiles) -> None:
@@ -102,7 +102,7 @@ class BashTerminal:
         self._boots = [list(boot) for boot in boots]
         self._tiles: _Tiles = {}
         self._shells: dict[int, Shell] = {}
-        self._displays = [_Display(self._tiles) for _ in range(num_rows)]
+        self._displays = [Display(self._tiles) for _ in range(num_rows)]
         self._busy = [0.0] * num_rows
         self._restarted = np.zeros(num_rows, np.bool_)
         self._output = [b""] * num_rows
@@ -139,7 +139,7 @@ class BashTerminal:
             if row in self._shells:
                 self._shells.pop(row).close()
             self._shells[row] = Shell(ROWS, COLUMNS)
-            self._displays[row] = _Display(self._tiles)
+            self._displays[row] = Display(self._tiles)
             self._busy[row] = 0.0
         output, late = settle({row: self._shells[row] for row in rows}, dict.fromkeys(rows, START_CAP))
         if late:

@@ -18,8 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
 
-from nc_gym.machines.terminal import CELL_HEIGHT, CELL_WIDTH, COLUMNS, ROWS
-from nc_gym.machines.terminal import _Display as Display
+from nc_gym.machines.terminal import CELL_HEIGHT, CELL_WIDTH, COLUMNS, ROWS, Display
 from nc_gym.traces.cast import Cast, CastError, read_cast
 from nc_gym.traces.home import FAMILIES
 
