@@ -33,6 +33,15 @@ class SandboxUnavailable(RuntimeError):
     """Real computers cannot run here, because their sandbox cannot."""
 
 
+def _host_user() -> int | None:
+    """Returns the user id that root takes on before it enters a sandbox; None to stay who one is."""
+    if os.geteuid() != 0:
+        return None
+    with open("/proc/self/uid_map", encoding="ascii") as file:
+        ranges = [[int(field) for field in line.split()] for line in file]
+    return _HOST_ID if any(first <= _HOST_ID < first + count for first, _, count in ranges) else None
+
+
 def _program(name: str) -> str:
     path = shutil.which(name)
     if path is None:
@@ -123,7 +132,7 @@ def spawn(
         tty: file descriptor of the terminal.
     """
     pipes = {path: _data_pipe(content) for path, content in {**_IDENTITY, **files}.items()}
-    user = _HOST_ID if os.geteuid() == 0 else None
+    user = _host_user()
     try:
         return subprocess.Popen(
             [_program("setsid"), "--ctty", *command(argv, {**ENVIRONMENT, **environment}, pipes)],
@@ -144,7 +153,7 @@ def run(pid: int, argv: Sequence[str], timeout: float) -> str:
     namespaces = ["--user", "--preserve-credentials", "--mount", "--pid", "--net", "--ipc", "--uts"]
     variables = [f"{name}={value}" for name, value in ENVIRONMENT.items()]
     inside = ["/usr/bin/env", "-i", "-C", HOME, *variables, *argv]
-    user = _HOST_ID if os.geteuid() == 0 else None
+    user = _host_user()
     result = subprocess.run(
         [_program("nsenter"), "--target", str(pid), *namespaces, *_limited(inside)],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd="/", env={}, timeout=timeout,

@@ -6,7 +6,7 @@ far as it came within ``RUN_CAP``; further steps, for example no-ops, show what 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pyte
@@ -28,23 +28,34 @@ _CLEAR = b"\x1bc"  # resets the terminal of whoever plays the output back
 _Tiles = dict[tuple[Char, bool], NDArray[np.uint8]]
 
 
+def _forgiving(handler: Callable[..., None]) -> Callable[..., None]:
+    """Makes a pyte handler ignore escape sequences whose parameters it does not know, as terminals do."""
+
+    def call(*arguments: int, **flags: bool) -> None:
+        try:
+            handler(*arguments, **flags)
+        except (TypeError, UnboundLocalError):
+            pass
+
+    return call
+
+
 class Display:
     """One pyte screen and its pixels, redrawn only where they changed."""
 
     def __init__(self, tiles: _Tiles) -> None:
         self._tiles = tiles
         self.screen = pyte.Screen(COLUMNS, ROWS)
+        for name in set(pyte.Stream.csi.values()):
+            setattr(self.screen, name, _forgiving(getattr(self.screen, name)))
         self._stream = pyte.ByteStream(self.screen)
         self._drawn: list[list[Char | None]] = [[None] * COLUMNS for _ in range(ROWS)]
         self._cursor = (0, 0)
         self._pixels = np.zeros((ROWS * CELL_HEIGHT, COLUMNS * CELL_WIDTH, 3), np.uint8)
 
     def feed(self, data: bytes) -> None:
-        """Shows output. What pyte cannot digest (binary files) ends the output of this event."""
-        try:
-            self._stream.feed(data)
-        except Exception:  # pyte raises many kinds of errors on malformed escape sequences
-            self._stream = pyte.ByteStream(self.screen)
+        """Shows output."""
+        self._stream.feed(data)
 
     def cursor(self) -> tuple[int, int]:
         """Returns row and column; after a full line the cursor stays on the last column until it wraps."""
