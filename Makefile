@@ -14,7 +14,7 @@ STEPS    ?= 192
 SEED     ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint collect train evaluate clean
+.PHONY: help demo test lint collect train evaluate docs clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,10 @@ train: $(VENV)/.runtime ## Train a neural terminal on TRACES for MINUTES; writes
 evaluate: $(VENV)/.runtime ## Closed-loop fidelity of the shipped weights against real bash: docs/fidelity_terminal.json.
 	@./.ci/system-packages bwrap:bubblewrap
 	$(BIN)/nc-gym evaluate terminal --out docs
+
+docs: $(VENV)/.runtime ## Write docs/envs/*.md and the tables of README.md from cards, docstrings and JSON files.
+	$(BIN)/python -m nc_gym.docs_pages
+	$(BIN)/python -m nc_gym.readme_tables
 
 clean: ## Remove caches, builds and the demo's files (keeps .venv, traces/ and runs/).
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache demo.mp4 demo.png

@@ -1,0 +1,102 @@
+"""Writes the tables of README.md from the cards and from the JSON files that the commands wrote.
+
+    python -m nc_gym.readme_tables
+
+A table stands between ``<!-- table:NAME -->`` and ``<!-- /table:NAME -->``. A test compares README.md with what this module
+makes, so no number in a table can come from anywhere but its file.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from nc_gym.bench_report import flatness
+from nc_gym.docs_pages import file_name, table
+from nc_gym.paths import data_root
+from nc_gym.registration import card_names, load_card
+
+
+def environments(root: Path) -> str:
+    """Returns the table of all registered environments."""
+    rows = []
+    for name in card_names():
+        for entry in load_card(name).environments.values():
+            page = f"docs/envs/{file_name(entry.id)}"
+            rows.append((f"[`{entry.id}`]({page})", entry.summary, str(entry.max_episode_steps)))
+    return table(("id", "task", "steps at most"), rows)
+
+
+def speed(root: Path) -> str:
+    """Returns the table of ``docs/bench_terminal.json``."""
+    path = root / "docs" / "bench_terminal.json"
+    if not path.is_file():
+        return "Not measured yet: `nc-gym bench terminal --json docs/bench_terminal.json`."
+    result = json.loads(path.read_text())
+    rows = []
+    for machine, environment in zip(result["neural"], result["neural_environment"], strict=True):
+        rows.append((f"neural, {machine['rows']} in a batch", *_speed_cells(machine, environment)))
+    rows.append(("real bash", *_speed_cells(result["real"], result["real_environment"])))
+    for processes, rate in result["real_processes"].items():
+        if processes != "1":
+            rows.append((f"real bash, {processes} processes", "", f"{rate:,.0f}", "", ""))
+    speeds = table(("machine", "ms per step", "steps/s", "environment steps/s", "tiles denoised"), rows)
+    return f"{_host_sentence(result)}\n\n{speeds}\n\n{_calls_sentence(result)}"
+
+
+def _speed_cells(machine: dict[str, Any], environment: dict[str, Any]) -> tuple[str, ...]:
+    damage = "" if machine["damage"] is None else f"{machine['damage']:.2%}"
+    rates = (f"{machine['steps_per_second']:,.0f}", f"{environment['steps_per_second']:,.0f}")
+    return (f"{machine['ms_per_step']:.2f}", *rates, damage)
+
+
+def _host_sentence(result: dict[str, Any]) -> str:
+    host, rates = result["host"], result["arithmetic"]["matrix_product_gflops"]
+    return (
+        f"{host['cpu']}, {host['torch_threads']} threads, torch {host['versions']['torch']}; its matrix products reach "
+        f"{rates['float32']:.0f} GFLOP/s in float32 and {rates['bfloat16']:.0f} in bfloat16, the steps below "
+        f"{', '.join(f'{rate:.1f}' for rate in result['arithmetic']['step_gflops'].values())}."
+    )
+
+
+def _calls_sentence(result: dict[str, Any]) -> str:
+    calls = result["calls_ms"]
+    first, last = flatness(result["episode_ms"]).values()
+    return (
+        f"Fork of 32 rows {calls['neural_fork_32']:.2f} ms (a step of 32: {calls['neural_step_32']:.1f} ms); reset of 32 rows "
+        f"{calls['neural_reset_32']:.2f} ms, of one real shell {calls['real_reset_1']:.1f} ms. Along an episode of "
+        f"{len(result['episode_ms']):,} steps a step takes {first:.2f} ms at the start and {last:.2f} ms at the end "
+        "([plot](docs/bench_flat.png))."
+    )
+
+
+TABLES: dict[str, Callable[[Path], str]] = {"environments": environments, "speed": speed}
+
+
+def fill(text: str, root: Path) -> str:
+    """Returns ``text`` with every table between its markers made anew.
+
+    Raises:
+        ValueError: a marker names no table, or a table has no marker.
+    """
+    found = re.findall(r"<!-- table:(\w+) -->", text)
+    if sorted(found) != sorted(TABLES):
+        raise ValueError(f"README.md has the table markers {found}; expected each of {sorted(TABLES)} once")
+    for name in found:
+        start, end = f"<!-- table:{name} -->", f"<!-- /table:{name} -->"
+        head, _, rest = text.partition(start)
+        text = f"{head}{start}\n{TABLES[name](root)}\n{end}{rest.partition(end)[2]}"
+    return text
+
+
+def main() -> None:
+    """Rewrites README.md."""
+    readme = data_root() / "README.md"
+    readme.write_text(fill(readme.read_text(encoding="utf-8"), data_root()), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
