@@ -2,8 +2,8 @@
 
     python -m nc_gym.readme_tables
 
-A table stands between ``<!-- table:NAME -->`` and ``<!-- /table:NAME -->``. A test compares README.md with what this module
-makes, so no number in a table can come from anywhere but its file.
+A table stands between ``<!-- table:NAME -->`` and ``<!-- /table:NAME -->``. A test compares README.md with what this
+module makes, so no number in a table can come from anywhere but its file.
 """
 
 from __future__ import annotations
@@ -65,12 +65,13 @@ def _host_sentence(result: dict[str, Any]) -> str:
 def _calls_sentence(result: dict[str, Any]) -> str:
     calls = result["calls_ms"]
     first, last = flatness(result["episode_ms"]).values()
-    return (
-        f"Fork of 32 rows {calls['neural_fork_32']:.2f} ms (a step of 32: {calls['neural_step_32']:.1f} ms); reset of 32 rows "
-        f"{calls['neural_reset_32']:.2f} ms, of one real shell {calls['real_reset_1']:.1f} ms. Along an episode of "
-        f"{len(result['episode_ms']):,} steps a step takes {first:.2f} ms at the start and {last:.2f} ms at the end "
-        "([plot](docs/bench_flat.png))."
+    sentences = (
+        f"Fork of 32 rows {calls['neural_fork_32']:.2f} ms (a step of 32: {calls['neural_step_32']:.1f} ms);",
+        f"reset of 32 rows {calls['neural_reset_32']:.2f} ms, of one real shell {calls['real_reset_1']:.1f} ms.",
+        f"Along an episode of {len(result['episode_ms']):,} steps a step takes {first:.2f} ms at the start and",
+        f"{last:.2f} ms at the end ([plot](docs/bench_flat.png)).",
     )
+    return " ".join(sentences)
 
 
 TABLES: dict[str, Callable[[Path], str]] = {"environments": environments, "speed": speed}
