@@ -40,7 +40,8 @@ def read_psf1(data: bytes) -> dict[str, bytes]:
 
 def main(source: str) -> None:
     """Writes the table: one line ``code:bitmap`` in hexadecimal per printable ASCII character."""
-    glyphs = read_psf1(gzip.decompress(Path(source).read_bytes()))
+    data = Path(source).read_bytes()
+    glyphs = read_psf1(gzip.decompress(data) if source.endswith(".gz") else data)
     lines = [f"{code:02X}:{glyphs[chr(code)].hex().upper()}\n" for code in range(FIRST, LAST + 1)]
     TABLE.write_text("".join(lines), encoding="ascii")
 

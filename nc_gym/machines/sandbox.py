@@ -101,7 +101,8 @@ def command(argv: Sequence[str], environment: Mapping[str, str], data: Mapping[s
     Raises:
         SandboxUnavailable: bubblewrap is not installed.
     """
-    arguments = [_program("bwrap"), "--unshare-all", "--die-with-parent", "--hostname", "computer"]
+    arguments = [_program("bwrap"), "--die-with-parent", "--unshare-user", "--unshare-pid", "--unshare-net"]
+    arguments += ["--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try", "--hostname", "computer"]
     arguments += ["--uid", "1000", "--gid", "1000", *_system_arguments(), *_device_arguments(), "--proc", "/proc"]
     arguments += ["--size", str(HOME_BYTES), "--tmpfs", HOME, "--size", str(TMP_BYTES), "--tmpfs", "/tmp"]
     for path, descriptor in data.items():
