@@ -3,12 +3,14 @@
 One JSON header line, then one JSON line per event: ``[seconds, "o", text]`` is output, ``[seconds, "i", text]`` the
 bytes of one key ("" is the idle event), and a marker ``[seconds, "m", family]`` before an Enter names the family of the
 command. Each key is followed by its own output. Times are synthetic, so that one seed gives one file, byte for byte.
+The header holds the number of keys and a checksum of all lines after it, so that no damage goes unnoticed.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,12 +50,8 @@ class Cast:
 
 def dumps(cast: Cast) -> str:
     """Returns ``cast`` as the text of an asciinema v2 file."""
-    info = {**cast.info, "steps": len(cast.events)}
-    env = {"SHELL": "/bin/bash", "TERM": "linux"}
-    header = {"version": 2, "width": cast.columns, "height": cast.rows, "env": env, "nc_gym": info}
-    lines = [json.dumps(header)]
     time = 0.0
-    lines.append(json.dumps([time, "o", cast.outputs[0]]))
+    lines = [json.dumps([time, "o", cast.outputs[0]])]
     for event, family, output in zip(cast.events, cast.families, cast.outputs[1:], strict=True):
         enter = event == KEY_INDEX["Enter"]
         time = round(time + (_SECONDS_PER_ENTER if enter else _SECONDS_PER_KEY), 2)
@@ -63,7 +61,10 @@ def dumps(cast: Cast) -> str:
         if output:
             time = round(time + _ECHO_DELAY, 2)
             lines.append(json.dumps([time, "o", output]))
-    return "\n".join(lines) + "\n"
+    info = {**cast.info, "steps": len(cast.events), "crc32": _checksum(lines)}
+    env = {"SHELL": "/bin/bash", "TERM": "linux"}
+    header = {"version": 2, "width": cast.columns, "height": cast.rows, "env": env, "nc_gym": info}
+    return "\n".join([json.dumps(header), *lines]) + "\n"
 
 
 def write_cast(path: Path, cast: Cast) -> None:
@@ -84,15 +85,19 @@ def read_cast(path: Path) -> Cast:
         CastError: the file is truncated, damaged or no recording of this package.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_bytes().decode().removesuffix("\n").split("\n")
         header = json.loads(lines[0])
-        info = header["nc_gym"]
+        info = dict(header["nc_gym"])
+        steps = info.pop("steps")
+        checksum = info.pop("crc32", None)  # recordings of the first days have none
         cast = Cast(header["width"], header["height"], info, [], [], [""])
         _read_events(cast, lines[1:])
     except (ValueError, LookupError, TypeError) as error:
         raise CastError(_complaint(path, f"it cannot be parsed ({type(error).__name__}: {error})")) from error
-    if len(cast.events) != info.get("steps"):
-        raise CastError(_complaint(path, f"it holds {len(cast.events)} of {info.get('steps')} events"))
+    if len(cast.events) != steps:
+        raise CastError(_complaint(path, f"it holds {len(cast.events)} of {steps} events"))
+    if checksum not in (None, _checksum(lines[1:])):
+        raise CastError(_complaint(path, "its lines do not match the checksum in its header"))
     return cast
 
 
@@ -110,6 +115,10 @@ def _read_events(cast: Cast, lines: list[str]) -> None:
             cast.families.append(family)
             cast.outputs.append("")
             family = 0
+
+
+def _checksum(lines: list[str]) -> int:
+    return zlib.crc32("\n".join(lines).encode())
 
 
 def _complaint(path: Path, reason: str) -> str:

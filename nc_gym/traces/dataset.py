@@ -6,11 +6,13 @@ machine's own. Shards are derived and disposable: the casts are what counts.
 
 from __future__ import annotations
 
-import multiprocessing
+import errno
+import io
 import os
 import warnings
 from array import array
 from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -19,10 +21,15 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from nc_gym.machines.terminal import CELL_HEIGHT, CELL_WIDTH, COLUMNS, ROWS, Display
+from nc_gym.traces import parallel
 from nc_gym.traces.cast import Cast, CastError, read_cast
 from nc_gym.traces.home import FAMILIES
 
 TILES = ROWS * COLUMNS
+
+
+class ShardError(RuntimeError):
+    """Shards that could not all be written; the casts and the shards written before are kept."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +150,9 @@ def build_shards(
 
     Returns:
         The shards written, in order.
+
+    Raises:
+        ShardError: the disk is full or a worker was killed.
     """
     casts = sorted(Path(traces_dir).rglob("*.cast"))
     if not casts:
@@ -156,20 +166,30 @@ def build_shards(
         for i, start in enumerate(range(0, len(casts), sessions_per_shard))
     ]
     written = []
-    for path, damaged in track(_run(jobs, workers), "building shards", len(jobs), disable=not progress):
-        for message in damaged:
-            warnings.warn(f"left out of {path.name}: {message}", stacklevel=2)
-        if path.exists():
-            written.append(path)
+    results = parallel.run(_build, jobs, workers)
+    try:
+        for path, damaged in track(results, "building shards", len(jobs), disable=not progress):
+            for message in damaged:
+                warnings.warn(f"left out of {path.name}: {message}", stacklevel=2)
+            if path.exists():
+                written.append(path)
+    except (OSError, BrokenProcessPool) as error:
+        raise _stopped(error, out) from error
     return sorted(written)
 
 
-def _run(jobs: list[tuple[Path, list[Path]]], workers: int) -> Iterator[tuple[Path, list[str]]]:
-    if workers == 1 or len(jobs) == 1:
-        yield from map(_build, jobs)
-        return
-    with multiprocessing.get_context("spawn").Pool(min(workers, len(jobs))) as pool:
-        yield from pool.imap_unordered(_build, jobs)
+def _stopped(error: OSError | BrokenProcessPool, out: Path) -> Exception:
+    """Returns the error to raise when the shards could not all be built."""
+    if isinstance(error, BrokenProcessPool):
+        reason, remedy = "a worker process was killed, perhaps for lack of memory,", "use fewer workers"
+    elif error.errno in (errno.ENOSPC, errno.EDQUOT):
+        reason, remedy = "no space left on the disk", "free some space"
+    else:
+        return error
+    return ShardError(
+        f"{reason} while writing shards to {out}; the casts and all finished shards are kept: "
+        f"{remedy} and build the shards again"
+    )
 
 
 def _build(job: tuple[Path, list[Path]]) -> tuple[Path, list[str]]:
@@ -186,15 +206,18 @@ def _build(job: tuple[Path, list[Path]]) -> tuple[Path, list[str]]:
         sound += 1
     if sound:
         save_shard(path, builder.shard())
+    else:
+        path.unlink(missing_ok=True)  # of an earlier build
     return path, damaged
 
 
 def save_shard(path: Path, shard: Shard) -> None:
     """Writes ``shard`` in one piece."""
     part = path.with_name(path.name + ".part")
+    archive = io.BytesIO()
+    np.savez_compressed(archive, **{field.name: getattr(shard, field.name) for field in fields(shard)})
     try:
-        with part.open("wb") as file:
-            np.savez_compressed(file, **{field.name: getattr(shard, field.name) for field in fields(shard)})
+        part.write_bytes(archive.getbuffer())
         os.replace(part, path)
     except OSError:
         part.unlink(missing_ok=True)

@@ -7,9 +7,9 @@ again.
 from __future__ import annotations
 
 import errno
-import multiprocessing
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from nc_gym.machines.keys import NOOP
 from nc_gym.machines.terminal import COLUMNS, ROWS, BashTerminal
+from nc_gym.traces import parallel
 from nc_gym.traces.cast import Cast, read_cast, write_cast
 from nc_gym.traces.users import DEFAULT_MIX, USERS, session_events, session_user
 from nc_gym.traces.words import SPLITS, Split
@@ -74,30 +75,26 @@ def collect_terminal(
         How many sessions were recorded now.
 
     Raises:
-        RecordingError: the disk is full or no shell could be started; what was recorded stays.
+        RecordingError: the disk is full or a worker was killed; what was recorded stays.
     """
     _check(sessions, steps, split, workers, users)
     out = Path(out)
     _check_same_recording(out, steps, seed, split)
     missing = [index for index in range(sessions) if not cast_path(out, index).exists()]
-    for folder in sorted({cast_path(out, index).parent for index in missing}):
-        folder.mkdir(parents=True, exist_ok=True)
     size = max(1, min(_ROWS_PER_WORKER, len(missing) // max(1, workers)))
     batches = [
         _Batch(out, tuple(missing[i : i + size]), steps, seed, split, dict(users)) for i in range(0, len(missing), size)
     ]
-    recorded = 0
     with _bar(disable=not progress) as bar:
         task = bar.add_task(f"recording {split}", total=sessions, completed=sessions - len(missing))
         try:
-            for written, dropped in _results(batches, workers):
-                recorded += written
+            for written, dropped in parallel.run(_record, batches, workers):
                 bar.advance(task, written)
                 for index in dropped:
                     warnings.warn(f"session {index} was left out: its shell died or hung", stacklevel=2)
-        except OSError as error:
-            raise _disk_error(error, out, recorded) from error
-    return recorded
+        except (OSError, BrokenProcessPool) as error:
+            raise _stopped(error, out, _recorded(out, missing)) from error
+    return _recorded(out, missing)
 
 
 def _check(sessions: int, steps: int, split: str, workers: int, users: Mapping[str, float]) -> None:
@@ -116,8 +113,9 @@ def _check_same_recording(out: Path, steps: int, seed: int, split: Split) -> Non
     first = min(out.glob("*/*.cast"), default=None)
     if first is None:
         return
-    info = read_cast(first).info
-    found = (info["seed"], info["split"], steps if info["user"] == "short" else info["steps"])
+    recording = read_cast(first)
+    info = recording.info
+    found = (info["seed"], info["split"], steps if info["user"] == "short" else len(recording.events))
     if found != (seed, split, steps):
         raise ValueError(
             f"{out} holds a recording with seed, split and steps {found}, not {(seed, split, steps)}: "
@@ -130,21 +128,21 @@ def _bar(disable: bool) -> Progress:
     return Progress(label, BarColumn(), MofNCompleteColumn(), *times, disable=disable, refresh_per_second=2)
 
 
-def _results(batches: list[_Batch], workers: int) -> Iterator[tuple[int, list[int]]]:
-    """Runs all batches and yields their results as they finish."""
-    if workers == 1 or len(batches) <= 1:
-        yield from map(_record, batches)
-        return
-    with multiprocessing.get_context("spawn").Pool(min(workers, len(batches))) as pool:
-        yield from pool.imap_unordered(_record, batches)
+def _recorded(out: Path, indices: list[int]) -> int:
+    return sum(cast_path(out, index).exists() for index in indices)
 
 
-def _disk_error(error: OSError, out: Path, recorded: int) -> Exception:
-    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+def _stopped(error: OSError | BrokenProcessPool, out: Path, recorded: int) -> Exception:
+    """Returns the error to raise when a recording stopped early."""
+    if isinstance(error, BrokenProcessPool):
+        reason, remedy = "a worker process was killed, perhaps for lack of memory,", "use fewer workers"
+    elif error.errno in (errno.ENOSPC, errno.EDQUOT):
+        reason, remedy = f"no space left on the disk of {out}", "free some space"
+    else:
         return error
     return RecordingError(
-        f"no space left on the disk of {out} after {recorded} new sessions; all of them are kept: "
-        "free some space and run the same command again to go on"
+        f"{reason} after {recorded} new sessions; all of them are kept: "
+        f"{remedy} and run the same command again to go on"
     )
 
 
@@ -164,7 +162,9 @@ def _record(batch: _Batch) -> tuple[int, list[int]]:
         }  # fmt: skip
         events, families = ([pair[k] for pair in pairs[row]] for k in (0, 1))
         text = [data.decode("utf-8", "replace") for data in outputs[row]]
-        write_cast(cast_path(batch.out, batch.indices[row]), Cast(COLUMNS, ROWS, info, events, families, text))
+        path = cast_path(batch.out, batch.indices[row])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_cast(path, Cast(COLUMNS, ROWS, info, events, families, text))
     return int((~broken).sum()), indices[broken].tolist()
 
 

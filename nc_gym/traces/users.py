@@ -6,6 +6,7 @@ and cancels some. A typist hits random keys. Both keep their own books and need 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from random import Random
@@ -25,6 +26,7 @@ _MISTAKE_SHARE = 0.022
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _PRINTABLE = "".join(chr(code) for code in range(32, 127))
 _ALNUM = _LETTERS + _LETTERS.upper() + "0123456789"
+_WORD = re.compile("[A-Za-z0-9]{2,}")
 
 
 def session_user(seed: int, index: int, split: Split, users: Mapping[str, float]) -> str:
@@ -247,10 +249,10 @@ class Typist:
             yield from _keys("Ctrl-U")
         yield from _keys("Ctrl-C")
 
-    def _word(self) -> str:
-        """Returns a token of letters of both cases and digits that belongs to this user's split."""
+    def _word(self, length: int = 0) -> str:
+        """Returns 1-7 (or ``length``) letters of both cases and digits that belong to this user's split."""
         while True:
-            word = "".join(self.rng.choices(_ALNUM, k=self.rng.randint(1, 7)))
+            word = "".join(self.rng.choices(_ALNUM, k=length or self.rng.randint(1, 7)))
             if split_of(word) == self.split:
                 return word
 
@@ -266,10 +268,14 @@ class Typist:
         yield from self._enter()
 
     def _quoted(self) -> Events:
-        """Echoes random printable characters between single quotes, where bash leaves them alone."""
+        """Echoes random printable characters between single quotes, where bash leaves them alone.
+
+        Wherever two or more letters and digits meet by chance they are drawn again as a word of this user's split.
+        """
         marks = _PRINTABLE.replace("'", "")
         words = ["".join(self.rng.choices(marks, k=self.rng.randint(1, 9))) for _ in range(self.rng.randint(1, 3))]
-        yield from self._text(f"echo '{' '.join(words)}'")
+        text = _WORD.sub(lambda chance: self._word(len(chance[0])), " ".join(words))
+        yield from self._text(f"echo '{text}'")
         yield from self._enter()
 
     def _open_quote(self) -> Events:
