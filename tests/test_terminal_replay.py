@@ -18,10 +18,10 @@ WORDS = ("fox", "gem", "hut", "ink")
 COMMANDS = (
     "echo {a} {b}", "echo {a} > {b}", "echo '{a}  {b}' >> {a}", "ls", "ls {a}", "cat {a}", "touch {a}{b}", "rm {a}",
     "rm *", "mkdir {a}", "rmdir {a}", "cd {a}", "cd ..", "cd", "pwd", "mv {a} {b}", "cp {a} {b}", "clear",
-    "echo $(({n}+{m}))", "echo $(({n}-{m}))", "X={a}; echo $X", "{a} {b}", "false; echo $?", "true", "seq {n}", "cat",
-    "read {a}", "history", "for i in {a} {b}; do echo $i; done", "echo {a} | tr a-m A-M | wc -c",
-    "x=$(ls | wc -l); echo $x", "seq 4000 | tail -2", "printf '%s\\n' {{a..z}}", "echo {a} |", "echo '{a}", "cat {a} {b} | sort | head -3",
-    "(exit 3); echo $?", "cat << {a}",
+    "echo $(({n}+{m}))", "echo $(({n}-{m}))", "X={a}; echo $X", "{a} {b}", "false; echo $?", "true", "seq {n}",
+    "cat", "read {a}", "history", "for i in {a} {b}; do echo $i; done", "echo {a} | tr a-m A-M | wc -c",
+    "x=$(ls | wc -l); echo $x", "seq 4000 | tail -2", "printf '%s\\n' {{a..z}}", "echo {a} |", "echo '{a}",
+    "cat {a} 2>&1 | sort | head -3", "(exit 3); echo $?", "cat << {a}",
 )  # fmt: skip
 EDITS = ("Backspace", "Tab", "Up", "Down", "Left", "Right", "Ctrl-C", "Ctrl-L", "Ctrl-U", "noop")
 
