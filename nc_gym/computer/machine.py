@@ -1,0 +1,71 @@
+"""A neural computer behind the machine protocol: numpy in, numpy out, N rows in one state."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nc_gym.computer.computer import NeuralComputer
+from nc_gym.computer.state import RuntimeState
+
+
+class NeuralMachine:
+    """N rows of one neural computer.
+
+    Args:
+        computer: the neural computer; several machines may share it.
+        num_rows: N.
+        state: N booted rows to go on from; if None, every row must be reset first.
+    """
+
+    def __init__(self, computer: NeuralComputer, num_rows: int = 1, state: RuntimeState | None = None) -> None:
+        c = computer.config
+        self.computer = computer
+        self.num_rows = num_rows if state is None else len(state)
+        self.screen_shape = (c.screen_height, c.screen_width, 3)
+        zeros = torch.zeros(num_rows, dtype=torch.int64)
+        self.state = computer.boot(zeros, zeros) if state is None else state
+
+    def reset(self, rows: NDArray[np.bool_], seeds: NDArray[np.int64], boots: NDArray[np.int64]) -> None:
+        """Boots the rows where ``rows`` (N,) is true; see ``Machine.reset``."""
+        chosen = torch.from_numpy(np.asarray(rows, bool))
+        if chosen.any():
+            fresh = self.computer.boot(torch.from_numpy(seeds[rows]), torch.from_numpy(boots[rows]))
+            self.computer.restore(self.state, chosen, fresh)
+
+    def step(self, events: NDArray[np.int64], rows: NDArray[np.bool_]) -> None:
+        """Sends one event to each row where ``rows`` (N,) is true."""
+        self.computer.step(self.state, torch.from_numpy(np.asarray(events)).long(), torch.from_numpy(np.asarray(rows, bool)))
+
+    def screens(self) -> NDArray[np.uint8]:
+        """Returns a fresh copy of all screens, uint8 (N, H, W, 3)."""
+        return self.state.pixels.cpu().numpy().copy()
+
+    def screens_tensor(self) -> Tensor:
+        """Returns a fresh copy of all screens on the device, uint8 (N, H, W, 3)."""
+        return self.computer.screens(self.state)
+
+    def latents(self) -> NDArray[np.float32]:
+        """Returns the framebuffers' latents, float32 (N, tiles, d_z)."""
+        return self.computer.latents(self.state).cpu().numpy()
+
+    def damage(self) -> NDArray[np.float32]:
+        """Returns the share of tiles that the last step denoised, float32 (N,)."""
+        return self.state.damage.cpu().numpy().copy()
+
+    def snapshot(self, rows: NDArray[np.bool_]) -> RuntimeState:
+        """Returns an independent copy of the rows where ``rows`` (N,) is true."""
+        return self.computer.snapshot(self.state, torch.from_numpy(np.asarray(rows, bool)))
+
+    def restore(self, rows: NDArray[np.bool_], state: RuntimeState) -> None:
+        """Puts a snapshot back into the rows where ``rows`` (N,) is true."""
+        self.computer.restore(self.state, torch.from_numpy(np.asarray(rows, bool)), state)
+
+    def fork(self, row: int, n: int) -> NeuralMachine:
+        """Returns a machine of n rows that all continue from ``row``."""
+        return NeuralMachine(self.computer, n, self.computer.fork(self.state, row, n))
+
+    def close(self) -> None:
+        """Does nothing: tensors are freed with the machine."""

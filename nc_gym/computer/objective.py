@@ -1,0 +1,96 @@
+"""The training objective: teacher-forced losses of a batch of token sessions.
+
+Per token: cross-entropy of the scout's motion, count, continuation and places, cross-entropy of the codes to draw (the
+dense supervision of h_t), and, on a random share of the tiles, the flow-matching loss of the renderer. A batch is a dict of padded
+tensors made by ``batches.py``.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from nc_gym.computer.event_log import LogTokens
+from nc_gym.computer.network import Network
+
+Batch = dict[str, Tensor]
+
+
+def corrupt(batch: Batch, generator: torch.Generator, num_codes: int, used_codes: int) -> Batch:
+    """Replaces a few codes that the log and the gaze read by random ones, so that a wrong tile does not derail it.
+
+    A quarter of the sessions get up to 2 % wrong codes; targets stay true.
+    """
+    B = len(batch["event"])
+    rate = torch.rand(B, generator=generator) * 0.02 * (torch.rand(B, generator=generator) < 0.25)
+    out = dict(batch)
+    for name in ("code_in", "gaze"):
+        codes = batch[name]
+        hit = torch.rand(codes.shape, generator=generator) < rate.view(-1, *[1] * (codes.dim() - 1))
+        wrong = torch.randint(used_codes, codes.shape, generator=generator)
+        out[name] = torch.where(hit & (codes < num_codes), wrong, codes)
+    return out
+
+
+def noise_levels(n: int, generator: torch.Generator) -> Tensor:
+    """Noise levels s (n,): half at pure noise, where one-step sampling starts, the rest uniform."""
+    s = torch.rand(n, generator=generator)
+    return torch.where(torch.rand(n, generator=generator) < 0.5, torch.ones(n), s)
+
+
+def losses(net: Network, batch: Batch, generator: torch.Generator, render_share: float = 0.35) -> dict[str, Tensor]:
+    """Returns the loss terms, ``total`` among them, and detached measures of teacher-forced accuracy.
+
+    Args:
+        net: the network.
+        batch: padded sessions; ``valid`` (B, T) marks real tokens.
+        generator: source of noise levels, noise and tile choice.
+        render_share: share of the drawn tiles that the renderer trains on.
+    """
+    valid = batch["valid"]
+    tokens = LogTokens(*(batch[k] for k in ("event", "focus", "shift_in", "code_in", "row_in", "col_in")))
+    h = net.log(tokens, batch["gaze"], batch["index"])[valid]  # (M, d)
+    damage = net.scout(h)
+    slots = net.renderer.slot_state(h)  # (M, S, w)
+    drawn = batch["code"][valid] < net.config.num_codes  # (M, S)
+    code, row, col = (batch[k][valid][drawn] for k in ("code", "row", "col"))
+    M = len(h)
+
+    def ce(logits: Tensor, target: Tensor) -> Tensor:
+        return F.cross_entropy(logits.float(), target, reduction="sum") / M
+
+    slot = slots[drawn]  # (P, w)
+    logits = net.renderer.codes(slot)
+    row_logits, col_logits = damage.row[drawn], damage.col[drawn]
+    shift, count, more = (batch[k][valid] for k in ("shift", "count", "more"))
+    first = batch["first"][valid].bool()
+    terms = {
+        "shift": ce(damage.shift[first], shift[first]),
+        "count": ce(damage.count, count),
+        "more": ce(damage.more, more),
+        "row": ce(row_logits, row),
+        "col": ce(col_logits, col),
+        "code": ce(logits, code),
+    }
+    pick = torch.rand(len(code), generator=generator) < render_share
+    latents = net.codec.code_latents
+    x = latents[code[pick]]
+    s = noise_levels(len(x), generator)
+    eps = torch.randn(x.shape, generator=generator)
+    z = (1 - s[:, None]) * x + s[:, None] * eps
+    old = latents[batch["old"][valid][drawn][pick]]
+    estimate = net.renderer(z, s, net.renderer.condition(slot[pick], old, row[pick], col[pick])).float()
+    terms["render"] = (estimate - x).square().mean(-1).sum() / (render_share * M)
+    terms["total"] = torch.stack(list(terms.values())).sum()
+
+    with torch.no_grad():
+        right_tiles = (logits.argmax(-1) == code) & (row_logits.argmax(-1) == row) & (col_logits.argmax(-1) == col)
+        tiles_right = torch.ones_like(drawn).masked_scatter(drawn, right_tiles).all(-1)
+        token_right = tiles_right & (damage.count.argmax(-1) == count) & (damage.more.argmax(-1) == more)
+        token_right &= ~first | (damage.shift.argmax(-1) == shift)
+        pure = s == 1
+        terms["rendered_right"] = (net.codec.snap(estimate[pure]) == code[pick][pure]).float().mean()
+        terms["token_right"] = token_right.float().mean()
+        terms["token_right_each"] = token_right
+    return terms

@@ -1,0 +1,108 @@
+"""Reading and writing a weights folder: config.json, model.safetensors (bf16) and boots.safetensors, strictly."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from nc_gym.computer.boots import BootBank
+from nc_gym.computer.config import NeuralComputerConfig
+from nc_gym.computer.network import Network
+
+CONFIG, MODEL, BOOTS = "config.json", "model.safetensors", "boots.safetensors"
+_BOOT_NAMES = {"codes", "events", "starts"}
+
+
+class WeightsError(ValueError):
+    """A weights folder cannot be used."""
+
+
+def choose_device(device: str) -> torch.device:
+    """Returns the device called ``device``; "auto" is a GPU if there is one.
+
+    Raises:
+        ValueError: there is no such device here.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+        torch.empty(0, device=chosen)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ValueError(f"device={device!r} cannot be used here; choose 'auto', 'cpu' or a device of this machine") from error
+    return chosen
+
+
+def read_config(path: Path) -> NeuralComputerConfig:
+    """Reads config.json of the folder ``path``."""
+    file = path / CONFIG
+    if not file.is_file():
+        raise WeightsError(f"no weights at {path}: {CONFIG} is missing; pass a folder that `nc-gym train` wrote")
+    try:
+        raw = json.loads(file.read_text())
+        known = {f.name for f in dataclasses.fields(NeuralComputerConfig)}
+        unknown = set(raw) - known
+        if unknown:
+            raise WeightsError(f"{file} has unknown entries {sorted(unknown)}; were the weights made by a newer nc_gym?")
+        for name in ("keys", "gaze_layers"):
+            raw[name] = tuple(raw[name])
+        raw["boots"] = tuple(tuple(b) for b in raw["boots"])
+        return NeuralComputerConfig(**raw)
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise WeightsError(f"{file} is not a neural computer's configuration ({error}); restore the file") from error
+
+
+def load(path: Path) -> tuple[Network, BootBank]:
+    """Builds the network of a weights folder and fills it; every tensor must be there and fit."""
+    config = read_config(path)
+    network = Network(config)
+    tensors = _read_tensors(path / MODEL)
+    expected = network.state_dict()
+    if missing := sorted(set(expected) - set(tensors)):
+        raise WeightsError(f"{path / MODEL} lacks {missing[0]} ({len(missing)} missing); it belongs to another {CONFIG}")
+    if extra := sorted(set(tensors) - set(expected)):
+        raise WeightsError(f"{path / MODEL} has {extra[0]} ({len(extra)} unexpected); it belongs to another {CONFIG}")
+    for name, tensor in tensors.items():
+        if tensor.shape != expected[name].shape:
+            raise WeightsError(
+                f"{path / MODEL}: {name} is {tuple(tensor.shape)}, {CONFIG} expects {tuple(expected[name].shape)}; "
+                "take both files from one training run"
+            )
+    network.load_state_dict(tensors)
+    boots = _read_tensors(path / BOOTS)
+    if set(boots) != _BOOT_NAMES:
+        raise WeightsError(f"{path / BOOTS} holds {sorted(boots)}, expected {sorted(_BOOT_NAMES)}; restore the file")
+    return network, BootBank(**boots)
+
+
+def save(path: Path, network: Network, bank: BootBank) -> None:
+    """Writes a weights folder; floating-point tensors as bf16."""
+    path.mkdir(parents=True, exist_ok=True)
+    tensors = {
+        name: t.detach().to("cpu", torch.bfloat16 if t.is_floating_point() else t.dtype).contiguous()
+        for name, t in network.state_dict().items()
+    }
+    (path / CONFIG).write_text(json.dumps(dataclasses.asdict(network.config), indent=1) + "\n")
+    save_file(tensors, path / MODEL)
+    save_file({"codes": bank.codes, "events": bank.events, "starts": bank.starts}, path / BOOTS)
+
+
+def sha256(path: Path) -> str:
+    """Returns the sha256 of a file, hexadecimal."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _read_tensors(file: Path) -> dict[str, Tensor]:
+    if not file.is_file():
+        raise WeightsError(f"{file} is missing; a weights folder holds {CONFIG}, {MODEL} and {BOOTS}")
+    try:
+        return load_file(file)
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{file} is corrupt ({error}); fetch or train the weights again") from error
