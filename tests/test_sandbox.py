@@ -196,6 +196,17 @@ def test_user_is_ordinary_and_gains_no_rights(machine: BashTerminal) -> None:
     assert "CapEff: 0000000000000000\nNoNewPrivs:     1\n32\n" in text_of(machine)
 
 
+def test_kernel_is_reached_only_through_ordinary_calls(machine: BashTerminal) -> None:
+    for probe in ("unshare --user id", "unshare --mount id", "dmesg", "ipcmk -M 4096", "ipcmk -Q"):
+        assert shutil.which(probe.split()[0])
+        type_text(machine, f"clear; {probe} > out 2>&1; echo \"status $?\"; tail -n 1 out | grep -c 'not permitted'\n")
+        assert text_of(machine) == "status 1\n1\n~$", probe
+    type_text(machine, "clear; cat /proc/cmdline /proc/kallsyms /proc/modules 2> out | wc -c\n")
+    assert text_of(machine) == "0\n~$"
+    type_text(machine, "clear; (echo sub | cat) & wait; ls /proc/1 | head -n 1\n")  # forking still works
+    assert "sub\n" in text_of(machine)
+
+
 def test_death_of_the_host_process_ends_the_sandbox() -> None:
     code = textwrap.dedent(
         """

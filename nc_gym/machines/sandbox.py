@@ -1,16 +1,19 @@
 """The sandbox of the real computers: bubblewrap, with nothing of the host inside but its programs, read-only.
 
 No network, own user, pid, mount, ipc and uts namespaces, private home and /tmp in memory, limits on processes, memory,
-file size and processor time. There is no unsandboxed fallback.
+file size and processor time, a filter on system calls. There is no unsandboxed fallback.
 """
 
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
+
+from nc_gym.machines import seccomp
 
 HOME = "/home/user"
 HOME_BYTES = 8 << 20
@@ -24,6 +27,7 @@ ENVIRONMENT = {
 _HOST_ID = 61000  # what root becomes before it enters: the kernel puts no process limit on root
 _SYSTEM_DIRS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 _SYSTEM_FILES = ("/etc/alternatives", "/etc/ld.so.cache")
+_HIDDEN = ("cmdline", "kallsyms", "kcore", "key-users", "keys", "modules", "sched_debug", "timer_list")
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 _IDENTITY = {"/etc/passwd": b"user:x:1000:1000::/home/user:/bin/bash\n", "/etc/group": b"user:x:1000:\n"}
 _PACKAGES = {"bwrap": "bubblewrap", "setsid": "util-linux", "nsenter": "util-linux", "prlimit": "util-linux"}
@@ -86,28 +90,41 @@ def _device_arguments() -> list[str]:
     return arguments
 
 
+def _proc_arguments() -> list[str]:
+    """Returns the bwrap arguments for a /proc of the sandbox's own processes, without files about the host's kernel."""
+    arguments = ["--proc", "/proc"]
+    for path in (f"/proc/{name}" for name in _HIDDEN):
+        if os.path.exists(path):
+            arguments += ["--ro-bind", "/dev/null", path]
+    return arguments
+
+
 def _limited(argv: Sequence[str]) -> list[str]:
     return [_program("prlimit"), *(f"--{name}={value}" for name, value in LIMITS.items()), *argv]
 
 
-def command(argv: Sequence[str], environment: Mapping[str, str], data: Mapping[str, int]) -> list[str]:
+def command(
+    argv: Sequence[str], environment: Mapping[str, str], data: Mapping[str, int], filter_file: int
+) -> list[str]:
     """Returns the command that runs ``argv`` in a fresh sandbox.
 
     Args:
         argv: program and arguments, as seen inside.
         environment: the whole environment inside.
         data: read-only files inside: path -> file descriptor that bwrap reads the content from.
+        filter_file: file descriptor that bwrap reads the system-call filter from.
 
     Raises:
         SandboxUnavailable: bubblewrap is not installed.
     """
     arguments = [_program("bwrap"), "--die-with-parent", "--unshare-user", "--unshare-pid", "--unshare-net"]
     arguments += ["--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try", "--hostname", "computer"]
-    arguments += ["--uid", "1000", "--gid", "1000", *_system_arguments(), *_device_arguments(), "--proc", "/proc"]
+    arguments += ["--uid", "1000", "--gid", "1000", *_system_arguments(), *_device_arguments(), *_proc_arguments()]
     arguments += ["--size", str(HOME_BYTES), "--tmpfs", HOME, "--size", str(TMP_BYTES), "--tmpfs", "/tmp"]
     for path, descriptor in data.items():
         arguments += ["--ro-bind-data", str(descriptor), path]
     arguments += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", HOME, "--clearenv"]
+    arguments += ["--seccomp", str(filter_file)]
     for name, value in environment.items():
         arguments += ["--setenv", name, value]
     return [*arguments, *_limited(argv)]
@@ -133,15 +150,17 @@ def spawn(
         tty: file descriptor of the terminal.
     """
     pipes = {path: _data_pipe(content) for path, content in {**_IDENTITY, **files}.items()}
+    filter_file = _data_pipe(seccomp.program(platform.machine()))
+    descriptors = [*pipes.values(), filter_file]
     user = _host_user()
     try:
         return subprocess.Popen(
-            [_program("setsid"), "--ctty", *command(argv, {**ENVIRONMENT, **environment}, pipes)],
-            stdin=tty, stdout=tty, stderr=tty, cwd="/", env={}, pass_fds=list(pipes.values()),
+            [_program("setsid"), "--ctty", *command(argv, {**ENVIRONMENT, **environment}, pipes, filter_file)],
+            stdin=tty, stdout=tty, stderr=tty, cwd="/", env={}, pass_fds=descriptors,
             user=user, group=user, extra_groups=None if user is None else [],
         )  # fmt: skip
     finally:
-        for descriptor in pipes.values():
+        for descriptor in descriptors:
             os.close(descriptor)
 
 
