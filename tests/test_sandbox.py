@@ -171,7 +171,7 @@ def test_processes_outside_cannot_be_seen_or_killed(machine: BashTerminal) -> No
 def test_endless_command_is_shown_as_it_runs_and_ctrl_c_ends_it(machine: BashTerminal) -> None:
     start = time.perf_counter()
     type_text(machine, "while :; do :; done\n")
-    assert time.perf_counter() - start < 25
+    assert time.perf_counter() - start < 60
     press(machine, "Ctrl-C")
     assert text_of(machine) == "~$ while :; do :; done\n^C\n~$"
     assert not machine.restarted().any()
@@ -225,7 +225,7 @@ def test_death_of_the_host_process_ends_the_sandbox() -> None:
         session = int(process.stdout.readline())
         assert len(_session_members(session)) >= 4  # bwrap twice, bash, sleep
         process.send_signal(signal.SIGKILL)
-    deadline = time.perf_counter() + 10
+    deadline = time.perf_counter() + 30
     while (left := _running(session)) and time.perf_counter() < deadline:
         time.sleep(0.05)
     assert left == []

@@ -2,6 +2,10 @@
 
 No network, own user, pid, mount, ipc and uts namespaces, private home and /tmp in memory, limits on processes, memory,
 file size and processor time, a filter on system calls. There is no unsandboxed fallback.
+
+What it does not limit: the sum of memory over all processes (at most ``nproc`` times ``as``), and the number of empty
+files in the home, which the host's memory holds. The process limit needs Linux 5.14 or newer. The host's kernel version
+and load can be read in /proc.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from nc_gym.machines import sandbox
 
 OUTPUT_CAP = 32768  # bytes that one settling reads at most; the rest stays in the pty for the next one
 START_CAP = 30.0  # seconds in which a shell must come up
-_STARVED_CAP = 20.0  # seconds a command that gets no processor may take longer than its cap
+_STARVED_CAP = 60.0  # seconds a command that gets no processor may take longer than its cap
 _SAMPLE_AFTER = 0.02  # seconds after which the processor time of a command is first looked at
 _IDLE_SAMPLES = 3  # looks that must find everything asleep
 _SPINS = 40

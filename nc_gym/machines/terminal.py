@@ -101,6 +101,9 @@ class Display:
 class BashTerminal:
     """N real terminals. Implements the ``Machine`` protocol.
 
+    The shells end with the thread that started them (in ``reset``, or in a ``step`` that restarts one): use a machine
+    from one thread. ``close`` or ``with`` ends them earlier.
+
     Args:
         num_rows: how many terminals.
         boots: per boot the events that are replayed into a fresh shell in an empty home.
