@@ -111,6 +111,7 @@ def collect(
 @app.command(
     epilog=examples(
         "nc-gym train terminal --traces traces/terminal --minutes 120 --out runs/terminal",
+        "accelerate launch -m nc_gym.cli train terminal --traces traces/terminal --minutes 120 --out runs/terminal",
         "tensorboard --logdir runs/terminal",
     )
 )
@@ -121,10 +122,10 @@ def train(
     out: Annotated[Path, typer.Option(help="Run folder; an interrupted run goes on from its last checkpoint.")],
     seed: Annotated[int, typer.Option(help="Seed of the run.")] = 0,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of torch. [default: all cores]")] = None,
-    device: Device = "auto",
+    device: Annotated[str, typer.Option(help='"auto" or "cpu"; `accelerate launch` chooses GPUs.')] = "auto",
 ) -> None:
     """Train a neural computer on traces."""
-    from nc_gym.computer.training import train as fit
+    from nc_gym.train import train as fit
 
     fit(traces=traces, minutes=minutes, out=out, seed=seed, threads=threads, device=device)
 
@@ -188,3 +189,7 @@ def raised_on_purpose(error: Exception) -> bool:
     frame = traceback.extract_tb(error.__traceback__)[-1]
     here = Path(frame.filename).is_relative_to(Path(__file__).parent)
     return isinstance(error, (ValueError, RuntimeError)) and here and (frame.line or "").startswith("raise ")
+
+
+if __name__ == "__main__":
+    main()
