@@ -87,6 +87,11 @@ class Engine:
         tiles = config.num_tiles + BANNER_HEIGHT // config.tile_height * config.tile_columns
         return spaces.Box(-np.inf, np.inf, (tiles, config.latent_dim), np.float32)
 
+    @property
+    def device(self) -> str:
+        """Where the machine's screens are made, as torch names it."""
+        return str(shared_computer(self.options).device) if self.options.machine == "neural" else "cpu"
+
     def reset(self, rows: NDArray[np.bool_], seeds: NDArray[np.int64]) -> None:
         """Starts a new episode in the rows where ``rows`` (N,) is true, all of it drawn from their ``seeds`` (N,)."""
         boots = np.zeros(self.num_rows, np.int64)

@@ -84,6 +84,10 @@ class ComputerEnv(gym.Env[NDArray[Any], np.int64], EzPickle):
     ## Info
     See :class:`ComputerInfo`; the keys are the same after every reset and step.
 
+    ## Registered Configurations
+    ``nc_gym/Terminal-v0``: free use of the terminal. ``nc_gym/TerminalEcho-v0``: print a given word on a line of its
+    own. Their tasks are declared in ``envs/terminal.toml``.
+
     ## Arguments
     Args:
         card: name of the card in ``envs/`` (set by the registered id).
@@ -197,6 +201,10 @@ class ComputerEnv(gym.Env[NDArray[Any], np.int64], EzPickle):
         """Closes the machine; safe to call twice."""
         if hasattr(self, "_engine"):
             self._engine.close()
+
+    def __del__(self) -> None:
+        """Closes a forgotten environment: a real machine has processes."""
+        self.close()
 
 
 def check_render_mode(render_mode: str | None) -> None:

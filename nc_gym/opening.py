@@ -33,21 +33,27 @@ class Options:
     obs: str = "screen"
 
     def __post_init__(self) -> None:
-        _check_choice("machine", self.machine, MACHINES)
-        _check_choice("obs", self.obs, OBSERVATIONS)
-        _check_choice("task", self.task, tuple(load_card(self.card).environments))
+        check_choice("machine", self.machine, MACHINES)
+        check_choice("obs", self.obs, OBSERVATIONS)
+        check_choice("task", self.task, tuple(load_card(self.card).environments))
 
 
-def _check_choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
+def check_choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
+    """Raises ValueError unless the argument called ``name`` has one of the ``allowed`` values."""
     if value not in allowed:
         raise ValueError(f"{name}={value!r} is unknown; choose one of {', '.join(map(repr, allowed))}")
 
 
 @lru_cache(maxsize=8)
 def _load_computer(weights: str, device: str, dtype: str | None, denoise_steps: int | None) -> NeuralComputer:
-    from nc_gym.computer.computer import NeuralComputer  # imports torch: only a neural environment needs it
+    import torch  # only a neural environment needs it
 
-    return NeuralComputer.from_pretrained(weights, device=device, dtype=dtype, denoise_steps=denoise_steps)
+    from nc_gym.computer.computer import NeuralComputer
+
+    number = None if dtype is None else getattr(torch, dtype, None)
+    if dtype is not None and not (isinstance(number, torch.dtype) and number.is_floating_point):
+        raise ValueError(f"dtype={dtype!r} is unknown; choose None, 'float32', 'bfloat16' or 'float16'")
+    return NeuralComputer.from_pretrained(weights, device=device, dtype=number, denoise_steps=denoise_steps)
 
 
 def shared_computer(options: Options) -> NeuralComputer:
@@ -59,8 +65,21 @@ def shared_computer(options: Options) -> NeuralComputer:
     card = load_card(options.card)
     weights = Path(options.weights) if options.weights else data_root() / "weights" / card.name
     computer = _load_computer(str(weights.resolve()), options.device, options.dtype, options.denoise_steps)
+    if options.weights is None and card.weights_sha256 is not None:
+        _check_pin(weights / "model.safetensors", card.weights_sha256)
     _check_contract(computer, card.machine, [tuple(encode(boot)) for boot in card.boots], str(weights))
     return computer
+
+
+@lru_cache(maxsize=8)
+def _check_pin(file: Path, expected: str) -> None:
+    from nc_gym.computer.weights import WeightsError, sha256
+
+    found = sha256(file)
+    if found != expected:
+        raise WeightsError(
+            f"{file} has sha256 {found} but the card pins {expected}; restore the file, or name it with weights=..."
+        )
 
 
 def _check_contract(computer: NeuralComputer, machine: str, boots: list[tuple[int, ...]], weights: str) -> None:

@@ -77,6 +77,7 @@ class Reader:
         self._screens = np.zeros((num_rows, *screen_shape), np.uint8)
         self._chars = np.full((num_rows, self.rows, self.columns), ord(" "), np.uint8)
         self._inverse = np.zeros((num_rows, self.rows, self.columns), np.bool_)
+        self._cursors = np.full((num_rows, 2), -1, np.int64)
 
     def read(self, screens: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         """Reads every screen.
@@ -95,8 +96,9 @@ class Reader:
             index = match_templates(brighter_pixels(cells[n, y, :, x]))
             self._chars[n, y, x] = index % len(GLYPHS) + FIRST_CHAR
             self._inverse[n, y, x] = index >= len(GLYPHS)
+            self._find_cursors(np.unique(n))
         self._screens = screens
-        return self._chars.copy(), self._cursors()
+        return self._chars.copy(), self._cursors.copy()
 
     def _changed(self, screens: NDArray[np.uint8]) -> NDArray[np.bool_]:
         """Tells which cells differ from the screens read before, bool (N, rows, columns)."""
@@ -105,12 +107,12 @@ class Reader:
         differs = (old != new).any(2)  # over the pixel rows of a cell, then over its words: faster than both at once
         return differs.reshape(self._num_rows, self.rows, self.columns, _CELL_WORDS).any(3)
 
-    def _cursors(self) -> NDArray[np.int64]:
-        flat = self._inverse.reshape(self._num_rows, -1)
+    def _find_cursors(self, changed: NDArray[np.intp]) -> None:
+        """Looks for the last inverse cell of each of the screens numbered ``changed`` (M,)."""
+        flat = self._inverse[changed].reshape(len(changed), -1)
         last = flat.shape[1] - 1 - flat[:, ::-1].argmax(1)
-        cursors = np.stack([last // self.columns, last % self.columns], 1).astype(np.int64)
-        cursors[~flat.any(1)] = -1
-        return cursors
+        self._cursors[changed] = np.stack([last // self.columns, last % self.columns], 1)
+        self._cursors[changed[~flat.any(1)]] = -1
 
 
 def read_screens(screens: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

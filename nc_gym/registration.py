@@ -43,11 +43,16 @@ class EnvironmentCard:
 
 @dataclass(frozen=True)
 class Card:
-    """A computer, its boots (texts typed into a fresh one) and its environments by id."""
+    """A computer, its boots (texts typed into a fresh one) and its environments by id.
+
+    ``weights_sha256`` pins the file ``model.safetensors`` of the default weights: other weights are other dynamics and
+    need a new version of the ids.
+    """
 
     name: str
     machine: str
     boots: tuple[str, ...]
+    weights_sha256: str | None
     environments: dict[str, EnvironmentCard]
 
 
@@ -70,7 +75,8 @@ def parse_card(path: Path) -> Card:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
         boots = tuple(table["boots"])
         cards = [_environment(entry, len(boots)) for entry in table["environments"]]
-        return Card(path.stem, table["machine"], boots, {card.id: card for card in cards})
+        environments = {card.id: card for card in cards}
+        return Card(path.stem, table["machine"], boots, table.get("weights_sha256"), environments)
     except KeyError as error:
         raise CardError(f"{path}: the field {error} is missing; compare with envs/terminal.toml") from None
     except ValueError as error:  # also TOML syntax errors

@@ -24,6 +24,7 @@ from nc_gym.machines.keys import NOOP, encode
 
 HOLD = 2  # successive screens that must show success
 PROMPT_END = b"$ "
+BANNER_COLUMNS = 40  # the longest instruction
 
 
 @dataclass(frozen=True)
@@ -186,9 +187,14 @@ def task_from_table(table: Mapping[str, Any], num_boots: int) -> Task:
     if task.kind == "line" and not (task.line and task.command):
         raise ValueError("a task of kind 'line' needs the fields `line` and `command`")
     try:
+        length = len(task.instruction.format(**{name: "x" * word.length[1] for name, word in parameters.items()}))
         task.sample(0)
     except KeyError as error:
         raise ValueError(f"a text names the parameter {error}, which has no table under parameters") from None
+    if length > BANNER_COLUMNS:
+        raise ValueError(
+            f"the instruction can get {length} characters long; the banner holds {BANNER_COLUMNS} characters"
+        )
     return task
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from nc_gym.engine import Engine
 from nc_gym.env import RENDER_FPS, RENDER_MODES, check_options, check_render_mode, draw_seed
 from nc_gym.machines import keys
-from nc_gym.opening import Options
+from nc_gym.opening import Options, check_choice
 
 Step = tuple[NDArray[Any], NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]
 
@@ -45,6 +45,8 @@ class ComputerVectorEnv(VectorEnv[NDArray[Any], NDArray[np.int64], NDArray[Any]]
         denoise_steps: denoising steps per screen.
         obs: "screen", "chars" or "latent".
         render_mode: None, "rgb_array" or "ansi"; ``render`` returns a tuple of N frames.
+        output: "numpy", or "torch": observations, rewards and flags are tensors on the network's device (the CPU for a
+            real machine). The reader works on the host, so a step waits for the device either way.
     """
 
     def __init__(
@@ -62,17 +64,20 @@ class ComputerVectorEnv(VectorEnv[NDArray[Any], NDArray[np.int64], NDArray[Any]]
         denoise_steps: int | None = None,
         obs: str = "screen",
         render_mode: str | None = None,
+        output: str = "numpy",
     ) -> None:
         EzPickle.__init__(
             self, num_envs, card, task, max_episode_steps=max_episode_steps, autoreset_mode=autoreset_mode,
             machine=machine, weights=weights, device=device, dtype=dtype, denoise_steps=denoise_steps, obs=obs,
-            render_mode=render_mode,
+            render_mode=render_mode, output=output,
         )  # fmt: skip
+        check_choice("output", output, ("numpy", "torch"))
         if num_envs < 1:
             raise ValueError(f"num_envs={num_envs}; choose at least 1")
         check_render_mode(render_mode)
         self.num_envs = num_envs
         self.render_mode = render_mode
+        self.output = output
         self.autoreset_mode = _autoreset_mode(autoreset_mode)
         self.max_episode_steps = None if max_episode_steps in (None, -1) else max_episode_steps
         self.metadata = {
@@ -131,7 +136,7 @@ class ComputerVectorEnv(VectorEnv[NDArray[Any], NDArray[np.int64], NDArray[Any]]
             raise gym.error.ResetNeeded("reset_mask leaves rows that never booted; call reset() without a mask first")
         self._seed_rows(seed, rows)
         self._reset_rows(rows)
-        return self._engine.observations(), _pack(self._engine.infos(), rows)
+        return self._put(self._engine.observations()), _pack(self._engine.infos(), rows)
 
     def _all_rows(self) -> NDArray[np.bool_]:
         return np.ones(self.num_envs, np.bool_)
@@ -186,12 +191,19 @@ class ComputerVectorEnv(VectorEnv[NDArray[Any], NDArray[np.int64], NDArray[Any]]
         if self._done.any() and self.autoreset_mode is AutoresetMode.SAME_STEP:
             final = self._pack_final(self._done)
             self._reset_rows(self._done)
-        return self._engine.observations(), rewards, terminated, truncated, {
-            **_pack(self._engine.infos(), self._all_rows()), **final
-        }  # fmt: skip
+        infos = _pack(self._engine.infos(), self._all_rows()) | final
+        return *(self._put(x) for x in (self._engine.observations(), rewards, terminated, truncated)), infos
 
-    def _check_actions(self, actions: object) -> NDArray[np.int64]:
-        events = np.asarray(actions)
+    def _put(self, values: NDArray[Any]) -> Any:
+        """Returns ``values`` as they are, or as a tensor on the device if the output is "torch"."""
+        if self.output == "numpy":
+            return values
+        import torch
+
+        return torch.from_numpy(values).to(self._engine.device)
+
+    def _check_actions(self, actions: Any) -> NDArray[np.int64]:
+        events = np.asarray(actions.cpu() if self.output == "torch" and hasattr(actions, "cpu") else actions)
         valid = events.shape == (self.num_envs,) and np.issubdtype(events.dtype, np.integer)
         if not valid or (events < 0).any() or (events >= len(keys.KEYS)).any():
             raise ValueError(f"actions {actions!r} are not in {self.action_space}; pass one key index per row")

@@ -1,0 +1,47 @@
+"""Fixtures that several test modules share: both machines, and a tiny neural computer with random weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import pytest
+
+import nc_gym
+
+gym.register_envs(nc_gym)
+
+IDS = tuple(sorted(id for id in gym.registry if id.startswith("nc_gym/")))
+
+
+@pytest.fixture(scope="session")
+def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A weights folder of a neural terminal small enough to step in a millisecond or two; its screens are nonsense."""
+    from tiny import save_tiny_computer
+
+    return save_tiny_computer(tmp_path_factory.mktemp("weights") / "tiny")
+
+
+@pytest.fixture(params=["real", "neural"])
+def machine(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+def options(machine: str, request: pytest.FixtureRequest) -> dict[str, Any]:
+    """The keyword arguments that make an environment on ``machine``."""
+    if machine == "real":
+        return {"machine": "real"}
+    return {"machine": "neural", "weights": str(request.getfixturevalue("tiny_weights")), "device": "cpu"}
+
+
+@pytest.fixture
+def neural(tiny_weights: Path) -> dict[str, Any]:
+    """The keyword arguments that make a neural environment."""
+    return {"machine": "neural", "weights": str(tiny_weights), "device": "cpu"}
+
+
+@pytest.fixture(params=IDS)
+def env_id(request: pytest.FixtureRequest) -> str:
+    return request.param
