@@ -201,8 +201,9 @@ def episode_times(machine: NeuralMachine, steps: int) -> NDArray[np.float64]:
 
 
 def bench_terminal(
-    weights: str | None = None, device: str = "auto", seconds: float = 4.0, batches: tuple[int, ...] = BATCHES
-) -> dict[str, Any]:
+    weights: str | None = None, device: str = "auto", seconds: float = 4.0, batches: tuple[int, ...] = BATCHES,
+    episode_steps: int = EPISODE_STEPS,
+) -> dict[str, Any]:  # fmt: skip
     """Measures everything; about two minutes with the defaults.
 
     Args:
@@ -210,6 +211,7 @@ def bench_terminal(
         device: "auto", "cpu" or "cuda".
         seconds: how long each speed is measured.
         batches: numbers of neural rows.
+        episode_steps: length of the episode along which the step time is followed.
 
     Returns:
         The content of ``docs/bench_terminal.json``.
@@ -234,7 +236,7 @@ def bench_terminal(
         "real_processes": {str(n): measure_real_processes(n, seconds) for n in (1, 2)},
         "calls_ms": calls(computer, real),
         "arithmetic": arithmetic(neural, flops),
-        "episode_ms": [round(float(ms), 3) for ms in episode_times(NeuralMachine(computer, 1), EPISODE_STEPS)],
+        "episode_ms": [round(float(ms), 3) for ms in episode_times(NeuralMachine(computer, 1), episode_steps)],
     }
     real.close()
     return result

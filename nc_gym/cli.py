@@ -79,11 +79,12 @@ def record(
     machine: Annotated[Side, typer.Option(help="Where it runs; both: side by side.")] = Side.neural,
     seed: Annotated[int, typer.Option(help="Seed of the first episode.")] = 0,
     episodes: Annotated[int, typer.Option(min=1, help="How many.")] = 1,
+    weights: Weights = None,
 ) -> None:
     """Film an agent in an environment."""
     from nc_gym.recording import record_episodes
 
-    record_episodes(env, agent, machine.value, video, seed, episodes)
+    record_episodes(env, agent, machine.value, video, seed, episodes, str(weights) if weights else None)
 
 
 @app.command(

@@ -56,11 +56,12 @@ class Side:
         env_id: a registered id.
         machine: "neural" or "real".
         obs: the environment's observation mode.
+        weights: folder of the network's weights; None takes the shipped one.
     """
 
-    def __init__(self, env_id: str, machine: str, obs: str) -> None:
+    def __init__(self, env_id: str, machine: str, obs: str, weights: str | None = None) -> None:
         self.machine = machine
-        self.env = gym.make(env_id, machine=machine, obs=obs, render_mode="rgb_array")
+        self.env = gym.make(env_id, machine=machine, weights=weights, obs=obs, render_mode="rgb_array")
         self.obs: Any = None
         self.info: dict[str, Any] = {}
         self.total = 0.0
@@ -209,18 +210,30 @@ def compose(sides: Sequence[Side], step: int, event: int) -> Frame:
     return side_by_side(sides[0].screen(), sides[1].screen(), header, SCALE)
 
 
-def open_sides(env_id: str, machine: str, obs: str) -> list[Side]:
+def open_sides(env_id: str, machine: str, obs: str, weights: str | None = None) -> list[Side]:
     """Opens the environment on "neural", "real", or "both" machines."""
     known = [known for name in card_names() for known in load_card(name).environments]
     if env_id not in known:
         raise ValueError(f"no environment {env_id!r}; nc_gym has {', '.join(known)}")
-    return [Side(env_id, name, obs) for name in (("neural", "real") if machine == "both" else (machine,))]
+    return [Side(env_id, name, obs, weights) for name in (("neural", "real") if machine == "both" else (machine,))]
 
 
-def record_episodes(env_id: str, agent_name: str, machine: str, video: Path, seed: int, episodes: int) -> list[Outcome]:
-    """Films episodes with the seeds ``seed``, ``seed + 1``, ...: one file, or ``NAME-episode-K.mp4`` for several."""
+def record_episodes(
+    env_id: str, agent_name: str, machine: str, video: Path, seed: int, episodes: int, weights: str | None = None
+) -> list[Outcome]:
+    """Films episodes and prints what became of them.
+
+    Args:
+        env_id: a registered id.
+        agent_name: see ``load_agent``.
+        machine: "neural", "real", or "both" side by side.
+        video: the mp4 file; several episodes become ``NAME-episode-K.mp4``.
+        seed: of the first episode; the next ones follow.
+        episodes: how many.
+        weights: folder of the network's weights; None takes the shipped one.
+    """
     agent = load_agent(agent_name)
-    sides = open_sides(env_id, machine, agent.obs)
+    sides = open_sides(env_id, machine, agent.obs, weights)
     outcomes = []
     try:
         for k in range(episodes):
