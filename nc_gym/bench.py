@@ -6,12 +6,10 @@ environment step adds the reader, the task and the info. Every number is measure
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import platform
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -25,108 +23,30 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from nc_gym.computer.computer import NeuralComputer
 from nc_gym.computer.machine import NeuralMachine
-from nc_gym.machines.machine import Machine
 from nc_gym.machines.terminal import BashTerminal
 from nc_gym.paths import data_root
-from nc_gym.traces.users import DEFAULT_MIX, session_events, session_user
+from nc_gym.stopwatch import (
+    SESSION_STEPS,
+    Speed,
+    boot,
+    machine_step,
+    measure,
+    measure_calls,
+    measure_machine,
+    measure_real_processes,
+    user_events,
+)
 
 BATCHES = (1, 8, 32, 128)
-SESSION_STEPS = 200  # the evaluation's session length
 EPISODE_STEPS = 2000
-SEED = 20_000  # of the users; the evaluation's seeds are lower
 FORK_ROWS = 32
 
 
-@dataclass
-class Speed:
-    """How fast one machine or environment steps.
-
-    Attributes:
-        rows: rows stepped together.
-        steps: measured steps.
-        ms_per_step: median milliseconds of a step of all rows.
-        steps_per_second: rows × steps over the whole time.
-        damage: mean share of tiles denoised per step; None for real machines.
-    """
-
-    rows: int
-    steps: int
-    ms_per_step: float
-    steps_per_second: float
-    damage: float | None = None
-
-
-def user_events(rows: int, steps: int) -> NDArray[np.int64]:
-    """Returns what ``rows`` held-out users type, int64 (steps, rows); a user that is done is followed by a new one."""
-    columns = []
-    for row in range(rows):
-        events: list[int] = []
-        index = row
-        while len(events) < steps:
-            user = session_user(SEED, index, "eval", DEFAULT_MIX)
-            events += [event for event, _ in session_events(user, SEED, index, "eval", SESSION_STEPS)]
-            index += rows
-        columns.append(events[:steps])
-    return np.array(columns, np.int64).T
-
-
-def measure(step: Callable[[NDArray[np.int64]], float | None], rows: int, seconds: float, warmup: int = 5) -> Speed:
-    """Steps for about ``seconds``.
-
-    Args:
-        step: sends the events (rows,), waits for the screens and returns the share of tiles denoised (None: unknown).
-        rows: rows per step.
-        seconds: how long to measure; at least ten steps are made.
-        warmup: unmeasured steps before.
-    """
-    events = user_events(rows, SESSION_STEPS)
-    times: list[float] = []
-    damage: list[float] = []
-    done = -warmup
-    while done < 10 or sum(times) < seconds:
-        start = time.perf_counter()
-        share = step(events[done % SESSION_STEPS])
-        if done >= 0:
-            times.append(time.perf_counter() - start)
-            if share is not None:
-                damage.append(share)
-        done += 1
-    return Speed(
-        rows=rows,
-        steps=len(times),
-        ms_per_step=1e3 * float(np.median(times)),
-        steps_per_second=rows * len(times) / sum(times),
-        damage=float(np.mean(damage)) if damage else None,
-    )
-
-
-def boot(machine: Machine) -> None:
-    """Resets every row to boot 0."""
-    rows = np.ones(machine.num_rows, np.bool_)
-    machine.reset(rows, np.arange(machine.num_rows), np.zeros(machine.num_rows, np.int64))
-
-
-def machine_step(machine: Machine) -> Callable[[NDArray[np.int64]], float | None]:
-    """Returns a function that sends events (N,) to all rows, takes the screens and returns the mean damage."""
-    rows = np.ones(machine.num_rows, np.bool_)
-
-    def step(events: NDArray[np.int64]) -> float | None:
-        machine.step(events, rows)
-        machine.screens()
-        return float(machine.damage().mean()) if isinstance(machine, NeuralMachine) else None
-
-    return step
-
-
-def measure_machine(machine: Machine, seconds: float) -> Speed:
-    """Boots a machine and measures its steps."""
-    boot(machine)
-    return measure(machine_step(machine), machine.num_rows, seconds)
-
-
-def measure_environment(rows: int, seconds: float, machine: str, weights: str | None) -> Speed:
+def measure_environment(
+    rows: int, seconds: float, machine: str, weights: str | None = None, device: str = "auto"
+) -> Speed:
     """Measures ``nc_gym/Terminal-v0``: ``gym.make`` for one row, ``gym.make_vec`` for more."""
-    kwargs: dict[str, Any] = {"machine": machine, "weights": weights}
+    kwargs: dict[str, Any] = {"machine": machine, "weights": weights, "device": device}
     single = gym.make("nc_gym/Terminal-v0", **kwargs) if rows == 1 else None
     env: Any = single or gym.make_vec("nc_gym/Terminal-v0", num_envs=rows, **kwargs)
     env.reset(seed=0)
@@ -140,30 +60,6 @@ def measure_environment(rows: int, seconds: float, machine: str, weights: str | 
         return measure(step, rows, seconds)
     finally:
         env.close()
-
-
-def _real_process(seconds: float) -> float:
-    machine = BashTerminal(1)
-    try:
-        return measure_machine(machine, seconds).steps_per_second
-    finally:
-        machine.close()
-
-
-def measure_real_processes(processes: int, seconds: float) -> float:
-    """Returns the keys per second of ``processes`` real terminals, each driven by a process of its own."""
-    with multiprocessing.get_context("spawn").Pool(processes) as pool:
-        return float(sum(pool.map(_real_process, [seconds] * processes, chunksize=1)))
-
-
-def measure_calls(call: Callable[[], object], repeats: int = 7) -> float:
-    """Returns the median milliseconds of a call, after one unmeasured one."""
-    times = []
-    for _ in range(repeats + 1):
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return 1e3 * float(np.median(times[1:]))
 
 
 def matrix_rate(dtype: torch.dtype, size: int = 1024) -> float:
@@ -223,7 +119,7 @@ def bench_terminal(
         machine = NeuralMachine(computer, rows)
         neural.append(asdict(measure_machine(machine, seconds)))
         flops[str(rows)] = step_flops(machine)
-        environments.append(asdict(measure_environment(rows, seconds, "neural", weights)))
+        environments.append(asdict(measure_environment(rows, seconds, "neural", weights, device)))
     real = BashTerminal(1)
     real_speed = asdict(measure_machine(real, seconds))
     result = {
@@ -232,7 +128,7 @@ def bench_terminal(
         "neural": neural,
         "neural_environment": environments,
         "real": real_speed,
-        "real_environment": asdict(measure_environment(1, seconds, "real", None)),
+        "real_environment": asdict(measure_environment(1, seconds, "real")),
         "real_processes": {str(n): measure_real_processes(n, seconds) for n in (1, 2)},
         "calls_ms": calls(computer, real),
         "arithmetic": arithmetic(neural, flops),

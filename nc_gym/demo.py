@@ -14,6 +14,7 @@ from nc_gym.env import RENDER_FPS
 from nc_gym.machines.terminal import BashTerminal
 from nc_gym.paths import data_root
 from nc_gym.recording import Agent, film_episode, follow, load_agent, open_sides, show_outcomes
+from nc_gym.stopwatch import measure_machine
 from nc_gym.traces.users import session_events
 from nc_gym.video import VideoWriter, strip
 
@@ -63,7 +64,6 @@ def shipped_agent(console: Console) -> Agent:
 
 def print_speeds(console: Console) -> None:
     """Measures and prints machine steps per second, neural and real."""
-    from nc_gym.bench import measure_machine
     from nc_gym.computer.computer import NeuralComputer
     from nc_gym.computer.machine import NeuralMachine
 
