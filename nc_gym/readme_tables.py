@@ -74,7 +74,49 @@ def _calls_sentence(result: dict[str, Any]) -> str:
     return " ".join(sentences)
 
 
-TABLES: dict[str, Callable[[Path], str]] = {"environments": environments, "speed": speed}
+def fidelity(root: Path) -> str:
+    """Returns the table of ``docs/fidelity_terminal.json``: closed-loop agreement after so many steps."""
+    path = root / "docs" / "fidelity_terminal.json"
+    if not path.is_file():
+        return "Not measured yet: `nc-gym evaluate terminal --out docs`."
+    result = json.loads(path.read_text())
+    loop = result["closed_loop"]
+    steps = [step for step in FIDELITY_STEPS if step <= result["steps"]]
+    rows = [(name, *(f"{loop[key][step - 1]:.4f}" for step in steps)) for name, key in FIDELITY_ROWS.items()]
+    head = f"{result['sessions']} held-out sessions of {result['steps']} steps:"
+    return f"{head}\n\n" + table(("closed loop", *(f"step {step}" for step in steps)), rows)
+
+
+FIDELITY_STEPS = (10, 25, 50, 100, 200)
+FIDELITY_ROWS = {"characters right": "characters", "exact screens": "exact", "cursor right": "cursor"}
+
+
+def agents(root: Path) -> str:
+    """Returns the table of ``agents/*/results.json``.
+
+    Such a file holds ``env_id``, ``algorithm``, and ``scores``: for "neural" and "real" the ``mean`` return and the
+    ``success`` rate over ``episodes`` of "policy", "random" and "oracle".
+    """
+    rows = []
+    for path in sorted((root / "agents").glob("*/results.json")):
+        result = json.loads(path.read_text())
+        for actor in ("policy", "random", "oracle"):
+            scores = [result["scores"][machine].get(actor) for machine in ("neural", "real")]
+            cells = (f"{s['mean']:.3f} ({s['success']:.1%} of {s['episodes']})" if s else "" for s in scores)
+            rows.append(
+                (f"`{path.parent.name}`", f"{result['algorithm']} {actor}" if actor == "policy" else actor, *cells)
+            )
+    if not rows:
+        return "None shipped yet."
+    return table(("agent", "who acts", "neural: return (solved)", "real bash: return (solved)"), rows)
+
+
+TABLES: dict[str, Callable[[Path], str]] = {
+    "environments": environments,
+    "fidelity": fidelity,
+    "speed": speed,
+    "agents": agents,
+}
 
 
 def fill(text: str, root: Path) -> str:
