@@ -16,7 +16,7 @@ from nc_gym.machines.keys import encode
 from nc_gym.traces.cast import CastError, read_cast
 from nc_gym.traces.recorder import RecordingError, cast_path, collect_terminal, drive
 
-SESSIONS, STEPS, SEED = 40, 30, 7
+SESSIONS, STEPS, SEED = 40, 20, 7
 COLLECT = f"from nc_gym.traces.recorder import *; collect_terminal({SESSIONS}, {STEPS}, {SEED}, %r, workers=%d)"
 
 
@@ -143,7 +143,7 @@ def test_a_larger_number_of_sessions_continues_a_recording(reference, tmp_path):
 @pytest.mark.parametrize("other", [{"seed": SEED + 1}, {"steps": STEPS + 1}, {"split": "eval"}])
 def test_another_recording_is_not_mixed_into_a_folder(reference, other):
     before = contents(reference)
-    with pytest.raises(ValueError, match=r"holds a recording with seed, split and steps \(7, 'train', 30\), not .*:"):
+    with pytest.raises(ValueError, match=r"holds a recording with seed, split and steps \(7, 'train', 20\), not .*:"):
         collect(reference, sessions=SESSIONS + 1, workers=1, **other)
     assert contents(reference) == before
 

@@ -202,6 +202,10 @@ def _build(job: tuple[Path, list[Path]]) -> tuple[Path, list[str]]:
         except CastError as error:
             damaged.append(str(error))
             continue
+        size = recording.columns, recording.rows
+        if size != (COLUMNS, ROWS):
+            damaged.append(f"{cast} is a recording of {size} columns and rows, expected {(COLUMNS, ROWS)}: remove it")
+            continue
         builder.add(recording)
         sound += 1
     if sound:
@@ -231,7 +235,7 @@ def load_shard(path: str | Path) -> Shard:
         ValueError: the file is no shard or damaged.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
             return Shard(**{field.name: arrays[field.name] for field in fields(Shard)})
     except FileNotFoundError:
         raise
