@@ -12,13 +12,13 @@ from itertools import islice
 from random import Random
 
 from nc_gym.machines.keys import KEY_INDEX, NOOP, encode
-from nc_gym.traces.commands import GOAL_WEIGHTS, RECALL_WEIGHTS, CommandChooser
+from nc_gym.traces.commands import DRILL_WEIGHTS, GOAL_WEIGHTS, RECALL_WEIGHTS, CommandChooser
 from nc_gym.traces.home import FAMILY_INDEX, Home
 from nc_gym.traces.words import Split, random_sum, random_word, split_of, unknown_command, weighted
 
 Events = Iterator[tuple[int, int]]
 
-USERS: tuple[str, ...] = ("goal", "recall", "typist", "short")
+USERS: tuple[str, ...] = ("goal", "recall", "typist", "short", "drill")
 DEFAULT_MIX: Mapping[str, float] = {"goal": 0.7, "recall": 0.2, "typist": 0.1}
 SHORT_STEPS = (40, 64)
 _IDLE_SHARE = 0.03
@@ -38,7 +38,7 @@ def session_events(user: str, seed: int, index: int, split: Split, steps: int) -
     """Returns the events of one session.
 
     Args:
-        user: one of ``USERS``.
+        user: one of ``USERS``; a "drill" user types without slips, mostly what memory and arithmetic need.
         seed: seed of the recording.
         index: number of the session in it.
         split: which words may be typed.
@@ -55,7 +55,8 @@ def session_events(user: str, seed: int, index: int, split: Split, steps: int) -
     if user == "typist":
         stream = Typist(rng, split).events()
     else:
-        stream = GoalUser(rng, split, GOAL_WEIGHTS if user == "goal" else RECALL_WEIGHTS).events()
+        weights = {"goal": GOAL_WEIGHTS, "drill": DRILL_WEIGHTS}.get(user, RECALL_WEIGHTS)
+        stream = GoalUser(rng, split, weights, 0.0 if user == "drill" else _MISTAKE_SHARE).events()
     return list(islice(_with_idle(stream, rng), steps))
 
 
@@ -80,11 +81,13 @@ class GoalUser:
         rng: the session's random stream.
         split: which words may be typed.
         weights: weight of each command family.
+        mistakes: chance of a slip at each character.
     """
 
-    def __init__(self, rng: Random, split: Split, weights: Mapping[str, float]) -> None:
+    def __init__(self, rng: Random, split: Split, weights: Mapping[str, float], mistakes: float = _MISTAKE_SHARE) -> None:
         self.rng = rng
         self.split = split
+        self.mistakes = mistakes
         self.home = Home()
         self.chooser = CommandChooser(rng, split, weights)
 
@@ -122,7 +125,7 @@ class GoalUser:
         """Types ``line``; some characters come out wrong, are noticed at once or a little later, and are corrected."""
         position = 0
         while position < len(line):
-            if self.rng.random() < _MISTAKE_SHARE:
+            if self.rng.random() < self.mistakes:
                 wrong = self._slip(line, position)
                 yield from ((event, 0) for event in encode(wrong))
                 yield from _keys(*["Backspace"] * len(wrong))
