@@ -17,11 +17,11 @@ class MasterOptimizer:
 
     Args:
         net: network whose parameters are bf16 (or float32).
-        lr: peak learning rate of AdamW; Muon's updates are matched to AdamW's size.
-        muon_scale: Muon's learning rate as a multiple of ``lr``.
+        lr: peak learning rate; Muon's updates are matched to the size of AdamW's.
+
     """
 
-    def __init__(self, net: nn.Module, lr: float, muon_scale: float = 1.0) -> None:
+    def __init__(self, net: nn.Module, lr: float) -> None:
         self.pairs = [(p, p.detach().float().clone()) for p in net.parameters()]
         hidden, other = [], []
         for name, p in net.named_parameters():
@@ -31,10 +31,10 @@ class MasterOptimizer:
             )
             (hidden if in_trunk and p.dim() == 2 else other).append(master)
         self.optimizers: list[torch.optim.Optimizer] = [
-            torch.optim.Muon(hidden, lr=lr * muon_scale, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
+            torch.optim.Muon(hidden, lr=lr, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
             torch.optim.AdamW(other, lr=lr, betas=(0.9, 0.98), weight_decay=0.0),
         ]
-        self.peaks = [lr * muon_scale, lr]
+        self.peak = lr
 
     def step(self, scale: float, clip: float = 1.0) -> float:
         """Applies the gradients at ``scale`` of the peak rates, clears them, and returns their norm."""
@@ -45,9 +45,9 @@ class MasterOptimizer:
             p.grad = None
         norm = torch.nn.utils.get_total_norm(grads)
         torch.nn.utils.clip_grads_with_norm_([m for _, m in self.pairs], clip, norm)
-        for optimizer, peak in zip(self.optimizers, self.peaks, strict=True):
+        for optimizer in self.optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = peak * scale
+                group["lr"] = self.peak * scale
             optimizer.step()
         with torch.no_grad():
             for p, master in self.pairs:

@@ -1,17 +1,19 @@
-"""The fit loop: from a folder of training shards to a weights folder, in a given number of minutes.
+"""The fit loop: from training shards to a weights folder, in a given number of minutes.
 
 Progress is measured in training time, not steps: the learning rate warms up, stays, and falls to zero over the last
-part of the budget. A checkpoint is written every few minutes, whole or not at all, so a killed run continues from the
-last one. Losses, teacher-forced accuracy per command family and a closed-loop probe go to TensorBoard.
+part of the budget. A checkpoint is written every few minutes, whole or not at all, so a killed run goes on from the
+last one. Losses, teacher-forced accuracy per command family and a closed-loop probe go to TensorBoard and the console.
 """
 
 from __future__ import annotations
 
-import json
+import dataclasses
+import pickle
 import platform
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,29 +22,36 @@ from rich.console import Console
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
-from nc_gym.computer.batches import TokenData, count_tiles, find_shards
+from nc_gym.computer.batches import TokenData, count_tiles
+from nc_gym.computer.boots import BootBank
 from nc_gym.computer.codec import fit_codec
+from nc_gym.computer.computer import NeuralComputer
 from nc_gym.computer.config import NeuralComputerConfig
 from nc_gym.computer.network import Network
 from nc_gym.computer.objective import Batch, corrupt, losses
 from nc_gym.computer.optimizer import MasterOptimizer
+from nc_gym.computer.probe import closed_loop
+
+_PROBE_SESSIONS, _PROBE_ROWS, _PROBE_STEPS = 64, 32, 100
+
+
+class TrainingError(RuntimeError):
+    """A training run cannot start or go on."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides what a training run learns, besides its data."""
+    """Everything that decides what a training run learns, besides its data and the network's configuration."""
 
-    minutes: float = 100.0
+    minutes: float = 100.0  # training time in all, over every resumption
     seed: int = 0
     tokens_per_step: int = 8192
-    max_tokens: int = 2560
-    learning_rate: float = 2e-3
-    muon_scale: float = 1.0
+    max_tokens: int = 2560  # longer sessions are cut
+    learning_rate: float = 3e-3
     warmup_minutes: float = 1.0
     decay_share: float = 0.4  # of the minutes, at the end, in which the rate falls to zero
     checkpoint_minutes: float = 3.0
-    probe_minutes: float = 6.0
-    threads: int = 2
+    probe_minutes: float = 8.0
 
 
 class Objective(nn.Module):
@@ -53,127 +62,195 @@ class Objective(nn.Module):
         self.net = net
 
     def forward(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """See ``objective.losses``."""
         return losses(self.net, batch, generator)
 
 
 def rate_scale(elapsed: float, recipe: Recipe) -> float:
-    """Learning-rate multiplier after ``elapsed`` minutes of training."""
-    warm = min(1.0, (elapsed + 0.05) / recipe.warmup_minutes)
+    """Returns the multiplier of the learning rate after ``elapsed`` minutes of training."""
+    warm = (elapsed + 0.05) / recipe.warmup_minutes
     left = max(0.0, 1 - elapsed / recipe.minutes)
     return min(warm, left / recipe.decay_share, 1.0)
 
 
 def family_accuracy(net: Network, data: TokenData, chosen: list[int]) -> dict[str, float]:
-    """Returns the teacher-forced share of events drawn exactly: over key events, over Enter events and per family."""
-    right: dict[int, list[float]] = {}
-    generator = torch.Generator().manual_seed(0)
-    with torch.inference_mode():
-        for i in range(0, len(chosen), 16):
-            batch = data.batch(chosen[i : i + 16])
-            token_right = losses(net, batch, generator)["token_right_each"]
-            event_right = torch.ones_like(batch["family"], dtype=torch.bool)
-            session = torch.arange(len(batch["event"]))[:, None].expand_as(batch["index"])
-            wrong = ~token_right
-            event_right[session[batch["valid"]][wrong], batch["index"][batch["valid"]][wrong]] = False
-            events = batch["index"].amax(1) + 1
-            real = torch.arange(event_right.shape[1]) < events[:, None]
-            for family, ok in zip(batch["family"][real].tolist(), event_right[real].tolist(), strict=True):
-                right.setdefault(family, []).append(float(ok))
+    """Returns the teacher-forced share of events drawn exactly, all tokens right.
+
+    Keys: ``none`` for events that are not Enter, ``enter`` for all Enter events, and each command family's name.
+    """
+    right: dict[str, list[float]] = {"enter": []}
     names = data.files[0].families
-    out = {f"exact/{names[f]}": float(np.mean(v)) for f, v in sorted(right.items())}
-    out["exact/all_enter"] = float(np.mean([x for f, v in right.items() if f for x in v]))
-    return out
-
-
-class Trainer:
-    """One resumable training run in the folder ``out``."""
-
-    def __init__(self, shards: list[Path], held_out: list[Path], out: Path, recipe: Recipe,
-                 config: NeuralComputerConfig) -> None:
-        torch.set_num_threads(recipe.threads)
-        torch.manual_seed(recipe.seed)
-        self.out, self.recipe = out, recipe
-        out.mkdir(parents=True, exist_ok=True)
-        self.accelerator = Accelerator()
-        self.console = Console()
-        self.net = Network(config)
-        self.codec_path = out / "codec.pt"
-        if self.codec_path.exists():
-            self.net.codec.load_state_dict(torch.load(self.codec_path, weights_only=True))
-        else:
-            fit_codec(self.net.codec, *count_tiles(shards), seed=recipe.seed)
-            save_whole(self.net.codec.state_dict(), self.codec_path)
-        self.used_codes = int((self.net.codec.prototypes.flatten(1) != self.net.codec.prototypes[0].flatten()).any(1).sum()) + 1
-        codec = self.net.codec
-        self.data = TokenData(shards, codec, recipe.max_tokens, workers=recipe.threads)
-        self.held_out = TokenData(held_out, codec, recipe.max_tokens, workers=1) if held_out else None
-        self.net.to(self.accelerator.device, torch.bfloat16)
-        self.net.codec.float()
-        self.optimizer = MasterOptimizer(self.net, recipe.learning_rate, recipe.muon_scale)
-        self.objective = self.accelerator.prepare(Objective(self.net))
-        self.minutes, self.steps = 0.0, 0
-        self.checkpoint = out / "checkpoint.pt"
-        if self.checkpoint.exists():
-            saved = torch.load(self.checkpoint, weights_only=True)
-            self.optimizer.load_state_dict(saved["optimizer"])
-            self.minutes, self.steps = saved["minutes"], saved["steps"]
-            self.console.print(f"resuming {out} at step {self.steps}, {self.minutes:.1f} minutes")
-        self.generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + self.steps)
-        self.writer = SummaryWriter(str(out / "tensorboard"))
-
-    def fit(self) -> None:
-        """Trains until the minutes are used up."""
-        r = self.recipe
-        last_save = last_probe = self.minutes
-        running: dict[str, float] = {}
-        for batch in self.data.batches(r.tokens_per_step, self.generator):
-            if self.minutes >= r.minutes:
-                break
-            start = time.perf_counter()
-            batch = {k: v.to(self.accelerator.device) for k, v in batch.items()}
-            noisy = corrupt(batch, self.generator, self.net.config.num_codes, self.used_codes)
-            terms = self.objective(noisy, self.generator)
-            self.accelerator.backward(terms["total"])
-            norm = self.optimizer.step(rate_scale(self.minutes, r))
-            self.steps += 1
-            self.minutes += (time.perf_counter() - start) / 60
-            for name, value in terms.items():
-                if value.dim() == 0:
-                    running[name] = 0.95 * running.get(name, float(value)) + 0.05 * float(value)
-            if self.steps % 20 == 0:
-                self.report(running, norm, len(noisy["event"]), int(noisy["valid"].sum()) / (time.perf_counter() - start))
-            if self.minutes - last_save >= r.checkpoint_minutes:
-                self.save()
-                last_save = self.minutes
-            if self.held_out and self.minutes - last_probe >= r.probe_minutes:
-                self.probe()
-                last_probe = self.minutes
-        self.save()
-        if self.held_out:
-            self.probe()
-
-    def report(self, running: dict[str, float], norm: float, rows: int, speed: float) -> None:
-        for name, value in running.items():
-            self.writer.add_scalar(f"train/{name}", value, self.steps)
-        text = " ".join(f"{k} {v:.3f}" for k, v in running.items())
-        self.console.print(
-            f"step {self.steps} {self.minutes:.1f}/{self.recipe.minutes:.0f} min {text} norm {norm:.2f} rows {rows} {speed:.0f} tok/s"
-        )
-
-    def probe(self) -> None:
-        assert self.held_out is not None
-        chosen = list(range(min(64, len(self.held_out.sessions))))
-        result = family_accuracy(self.net, self.held_out, chosen)
-        for name, value in result.items():
-            self.writer.add_scalar(name, value, self.steps)
-        self.console.print(" ".join(f"{k.split('/')[1]} {v:.4f}" for k, v in result.items()))
-
-    def save(self) -> None:
-        save_whole({"optimizer": self.optimizer.state_dict(), "minutes": self.minutes, "steps": self.steps}, self.checkpoint)
+    generator = torch.Generator().manual_seed(0)
+    for i in range(0, len(chosen), 16):
+        batch = data.batch(chosen[i : i + 16])
+        with torch.inference_mode():
+            wrong = ~losses(net, batch, generator)["token_right_each"]
+        valid, index = batch["valid"], batch["index"]
+        session = torch.arange(len(index))[:, None].expand_as(index)
+        event_right = torch.ones_like(batch["family"], dtype=torch.bool)
+        event_right[session[valid][wrong], index[valid][wrong]] = False
+        real = torch.arange(event_right.shape[1]) <= index.amax(1)[:, None]
+        for family, ok in zip(batch["family"][real].tolist(), event_right[real].tolist(), strict=True):
+            right.setdefault(names[family], []).append(float(ok))
+            if family:
+                right["enter"].append(float(ok))
+    return {name: float(np.mean(values)) for name, values in right.items() if values}
 
 
 def save_whole(state: object, path: Path) -> None:
     """Writes beside the target and renames, so that a killed run leaves the old file or the new one, never half."""
     partial = path.with_suffix(".partial")
-    torch.save(state, partial)
+    try:
+        torch.save(state, partial)
+    except (OSError, RuntimeError) as error:
+        partial.unlink(missing_ok=True)
+        raise TrainingError(
+            f"{path} could not be written ({error}); free some space and start the same command again: "
+            "the last checkpoint is whole"
+        ) from error
     partial.replace(path)
+
+
+def load_whole(path: Path) -> Any:
+    """Reads what ``save_whole`` wrote."""
+    try:
+        return torch.load(path, weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise TrainingError(f"{path} is not a checkpoint of this version ({error}); remove it to start anew") from error
+
+
+class Trainer:
+    """One resumable training run.
+
+    Args:
+        shards: shard files to learn from.
+        held_out: shard files for the probes, never learned from.
+        out: run folder: codec.pt, checkpoint.pt, tensorboard/, and at the end weights/.
+        recipe: how to train.
+        config: the network and its contract.
+    """
+
+    def __init__(
+        self, shards: list[Path], held_out: list[Path], out: Path, recipe: Recipe, config: NeuralComputerConfig
+    ) -> None:
+        torch.manual_seed(recipe.seed)  # the initial weights
+        out.mkdir(parents=True, exist_ok=True)
+        self.out, self.recipe, self.shards, self.held_out = out, recipe, shards, held_out
+        self.accelerator = Accelerator()
+        self.console = Console()
+        self.net = Network(config)
+        codec = self._codec()
+        workers = max(1, torch.get_num_threads())
+        self.data = TokenData(shards, codec, recipe.max_tokens, workers)
+        self.probe_data = TokenData(held_out, codec, recipe.max_tokens, workers)
+        self.net.to(self.accelerator.device, torch.bfloat16)
+        codec.float()
+        self.optimizer = MasterOptimizer(self.net, recipe.learning_rate)
+        self.objective = self.accelerator.prepare(Objective(self.net))
+        self.minutes, self.steps = 0.0, 0
+        self.checkpoint = out / "checkpoint.pt"
+        if self.checkpoint.exists():
+            saved = load_whole(self.checkpoint)
+            self.optimizer.load_state_dict(saved["optimizer"])
+            self.minutes, self.steps = saved["minutes"], saved["steps"]
+            self.console.print(f"resuming {out} at step {self.steps}, {self.minutes:.1f} minutes")
+        process_seed = recipe.seed * 1_000_003 + self.steps * 1_009 + self.accelerator.process_index
+        self.generator = torch.Generator().manual_seed(process_seed)
+        self.writer = SummaryWriter(str(out / "tensorboard"))
+
+    def fit(self) -> None:
+        """Trains until the minutes are used up."""
+        r, device, codec = self.recipe, self.accelerator.device, self.net.codec
+        used_codes = int((codec.prototypes != codec.prototypes[0]).flatten(1).any(1).sum()) + 1
+        saved = probed = self.minutes
+        means: dict[str, float] = {}
+        batches = self.data.batches(r.tokens_per_step, self.generator)
+        while self.minutes < r.minutes:
+            start = time.perf_counter()
+            batch = corrupt(next(batches), self.generator, self.net.config.num_codes, used_codes)
+            batch = {name: tensor.to(device) for name, tensor in batch.items()}
+            terms = self.objective(batch, self.generator)
+            self.accelerator.backward(terms["total"])
+            norm = self.optimizer.step(rate_scale(self.minutes, r))
+            seconds = time.perf_counter() - start
+            self.steps += 1
+            self.minutes += seconds / 60
+            now = {name: float(value.detach()) for name, value in terms.items() if value.dim() == 0} | {"norm": norm}
+            means = {name: 0.95 * means.get(name, value) + 0.05 * value for name, value in now.items()}
+            if self.steps % 20 == 0 and self.accelerator.is_main_process:
+                self._report(means, float(batch["valid"].sum()) / seconds)
+            if self.minutes - saved >= r.checkpoint_minutes:
+                self.save()
+                saved = self.minutes
+            if self.minutes - probed >= r.probe_minutes:
+                self.probe()
+                probed = self.minutes
+        self.save()
+        self.probe()
+
+    def save(self) -> None:
+        """Writes the checkpoint."""
+        if self.accelerator.is_main_process:
+            state = {"optimizer": self.optimizer.state_dict(), "minutes": self.minutes, "steps": self.steps}
+            save_whole(state, self.checkpoint)
+
+    def network(self) -> Network:
+        """Returns a float32 copy of the network as it stands."""
+        copy = Network(self.net.config)
+        copy.codec.load_state_dict(self.net.codec.state_dict())
+        with torch.no_grad():
+            for p, (_, master) in zip(copy.parameters(), self.optimizer.pairs, strict=True):
+                p.copy_(master)
+        return copy
+
+    def probe(self) -> None:
+        """Measures held-out sessions, teacher-forced per command family and in closed loop."""
+        if not self.held_out or not self.accelerator.is_main_process:
+            return
+        chosen = list(range(min(_PROBE_SESSIONS, len(self.probe_data.sessions))))
+        result = {f"exact/{name}": x for name, x in family_accuracy(self.net, self.probe_data, chosen).items()}
+        with np.load(self.held_out[0]) as shard:
+            first = torch.from_numpy(shard["tiles"][shard["screen0"][0]])
+        codes = self.net.codec.encode_tiles(first)
+        bank = BootBank(codes[None].to(torch.int16), torch.zeros(0, dtype=torch.int16), torch.zeros(2, dtype=torch.int64))
+        computer = NeuralComputer(self.network(), bank, device=str(self.accelerator.device))
+        run = closed_loop(computer, self.held_out[0], _PROBE_ROWS, _PROBE_STEPS)
+        for step in (25, 50, 100):
+            if len(run.exact):
+                result[f"closed_loop/exact_{step}"] = float(run.exact[:, step - 1].mean())
+                result[f"closed_loop/tiles_{step}"] = float(run.tiles[:, step - 1].mean())
+        for name, value in result.items():
+            self.writer.add_scalar(name, value, self.steps)
+        self.console.print("probe: " + " ".join(f"{name.split('/')[1]} {value:.4f}" for name, value in result.items()))
+
+    def write_weights(self, bank: BootBank, training: dict[str, object]) -> Path:
+        """Writes the weights folder and returns it; ``training`` goes into its config.json."""
+        facts = training | dataclasses.asdict(self.recipe) | {
+            "trained_minutes": round(self.minutes, 1),
+            "steps": self.steps,
+            "sessions": len(self.data.sessions),
+            "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}",
+        }  # fmt: skip
+        network = self.network()
+        network.config = dataclasses.replace(network.config, training=facts)
+        weights = self.out / "weights"
+        NeuralComputer(network, bank, device="cpu").save_pretrained(weights)
+        return weights
+
+    def _codec(self) -> nn.Module:
+        """Fits the codec on the shards, or reads the one of an earlier start of this run."""
+        path, codec = self.out / "codec.pt", self.net.codec
+        if path.exists():
+            codec.load_state_dict(load_whole(path))
+        else:
+            fit_codec(codec, *count_tiles(self.shards), seed=self.recipe.seed)
+            save_whole(codec.state_dict(), path)
+        return codec
+
+    def _report(self, means: dict[str, float], speed: float) -> None:
+        for name, value in means.items():
+            self.writer.add_scalar(f"train/{name}", value, self.steps)
+        self.console.print(
+            f"step {self.steps}, {self.minutes:.1f} of {self.recipe.minutes:g} min: loss {means['total']:.4f}, tokens right "
+            f"{means['token_right']:.4f}, tiles rendered right {means['rendered_right']:.4f}, {speed:.0f} tokens/s"
+        )
