@@ -22,7 +22,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from nc_gym.env import ComputerInfo
 
-STEPS = 60  # of the random episodes below
+STEPS = 60  # of an episode
 # Random typing without Enter, Ctrl-C and Tab: those run whatever was typed, and real commands may show clocks or sizes.
 KEYBOARD = np.array([*range(96), 97, 99, 100, 101, 102, 105])
 
@@ -95,7 +95,11 @@ class EnvContract:
             states.append(str(env.unwrapped.np_random.bit_generator.state))
         assert len(set(states)) == 4
 
-    def test_full_episode_stays_in_its_spaces_and_types(self, env: gym.Env) -> None:  # B4
+    def test_full_episode_stays_in_its_spaces_and_types(self, env_id: str, options: dict[str, Any]) -> None:  # B4
+        with gym.make(env_id, max_episode_steps=STEPS, **options) as env:
+            self._play_episode(env)
+
+    def _play_episode(self, env: gym.Env) -> None:
         obs, _ = env.reset(seed=1)
         assert env.observation_space.contains(obs)
         total, steps, truncated = 0.0, 0, False

@@ -81,11 +81,11 @@ def test_random_keys_earn_next_to_nothing_on_real_bash() -> None:
     envs = gym.make_vec(ECHO, num_envs=8, machine="real", autoreset_mode="SameStep")
     envs.reset(seed=0)
     total, episodes = 0.0, 0
-    for actions in np.random.default_rng(0).integers(len(KEYS), size=(200, 8)):
+    for actions in np.random.default_rng(0).integers(len(KEYS), size=(100, 8)):
         _, rewards, terminated, truncated, _ = envs.step(actions)
         total, episodes = total + rewards.sum(), episodes + int((terminated | truncated).sum())
     envs.close()
-    assert episodes >= 40 and total / episodes < 0.05
+    assert episodes >= 16 and total / episodes < 0.05
 
 
 def test_free_use_has_no_reward_and_no_oracle(options: dict[str, Any]) -> None:

@@ -20,6 +20,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecFrameStack, VecMonitor, VecNormalize, VecVideoRecorder
 
 from nc_gym.machines.keys import KEY_INDEX
+from nc_gym.paths import data_root
 from nc_gym.sb3 import CHARS_POLICY, GLYPHS, CharsExtractor, ComputerVecEnv, teach_copying
 
 ECHO = "nc_gym/TerminalEcho-v0"
@@ -140,7 +141,8 @@ def test_rollouts_store_what_was_returned(small: dict[str, Any]) -> None:  # E3
 
     model = ppo(env)
     model.learn(64)
-    assert_same(model.rollout_buffer.observations[:, 0].astype(np.uint8), np.stack(returned[:32])[:, 0])
+    stored = model.rollout_buffer.observations.astype(np.uint8)  # flattened after training: all of row 0, then row 1
+    assert_same(stored.reshape(2, 32, -1), np.stack(returned[:32], axis=1))
     assert_same(model._last_obs, returned[32])
     env.close()
 
@@ -152,6 +154,16 @@ def test_cnn_policy_learns_from_the_id(machine_options: str, neural: dict[str, A
     model = PPO("CnnPolicy", env, n_steps=32, batch_size=16, n_epochs=1, device="cpu")
     model.learn(32)
     assert model.num_timesteps == 32
+    model.get_env().close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("env_id", ["nc_gym/Terminal-v0", "nc_gym/TerminalEcho-v0"])
+def test_cnn_policy_learns_from_the_bare_id_with_the_shipped_weights(env_id: str) -> None:  # E4
+    if not (data_root() / "weights" / "terminal" / "model.safetensors").is_file():
+        pytest.skip("weights/terminal is not there yet")
+    model = PPO("CnnPolicy", env_id, n_steps=250, batch_size=50, n_epochs=1, device="cpu").learn(1000)
+    assert model.num_timesteps == 1000
     model.get_env().close()
 
 
