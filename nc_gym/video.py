@@ -10,12 +10,14 @@ one picture. They need no ffmpeg on the system and no moviepy.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import subprocess
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import imageio.v2 as imageio
+import imageio_ffmpeg
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from numpy.typing import NDArray
@@ -113,6 +115,25 @@ def tile(frames: Sequence[Frame], columns: int | None = None) -> Frame:
     return grid.transpose(0, 2, 1, 3, 4).reshape(rows * height, columns * width, 3)
 
 
+def read_frames(video: str | Path) -> Iterator[Frame]:
+    """Yields the frames of a video one by one, uint8 (H, W, 3).
+
+    Raises:
+        ValueError: the file is no video.
+    """
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-v", "quiet", "-i", str(video), "-fps_mode", "passthrough"]
+    command += ["-f", "image2pipe", "-c:v", "ppm", "-"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        while process.stdout.readline():  # P6, then width and height, then 255, then the pixels
+            width, height = map(int, process.stdout.readline().split())
+            process.stdout.readline()
+            pixels = process.stdout.read(height * width * 3)
+            yield np.frombuffer(pixels, np.uint8).reshape(height, width, 3)
+    if process.returncode != 0:
+        raise ValueError(f"{video} is no video that ffmpeg can read; record it again")
+
+
 def strip(video: str | Path, picture: str | Path, count: int = 4, columns: int = 1) -> Path:
     """Writes ``count`` frames of a video, evenly spaced up to the last one, as one PNG.
 
@@ -122,12 +143,10 @@ def strip(video: str | Path, picture: str | Path, count: int = 4, columns: int =
         count: how many frames; fewer if the video has fewer.
         columns: frames per row of the picture.
     """
-    reader: Any = imageio.get_reader(Path(video), format="FFMPEG")
-    with reader:
-        total = reader.count_frames()
-        count = min(count, total)
-        wanted = {(i + 1) * total // count - 1 for i in range(count)}
-        frames = [np.asarray(frame) for i, frame in enumerate(reader) if i in wanted]
+    total = sum(1 for _ in read_frames(video))
+    count = min(count, total)
+    wanted = {(i + 1) * total // count - 1 for i in range(count)}
+    frames = [frame for i, frame in enumerate(read_frames(video)) if i in wanted]
     Path(picture).parent.mkdir(parents=True, exist_ok=True)
     imageio.imwrite(picture, tile(frames, columns))
     return Path(picture)

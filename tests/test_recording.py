@@ -1,22 +1,20 @@
 """Agents are filmed on the neural machine, on the real one, and on both under the same events."""
 
 import gymnasium as gym
-import imageio.v2 as imageio
 import numpy as np
 import pytest
 
 from nc_gym.comparison import RED
 from nc_gym.machines.keys import NOOP, encode
 from nc_gym.recording import Side, film_episode, follow, load_agent, obs_mode, open_sides, record_episodes
-from nc_gym.video import VideoWriter
+from nc_gym.video import VideoWriter, read_frames
 
 ECHO, FREE = "nc_gym/TerminalEcho-v0", "nc_gym/Terminal-v0"
 HOLD = 10  # frames: one second
 
 
 def decode(path):
-    with imageio.get_reader(path, format="FFMPEG") as reader:
-        return np.stack([np.asarray(frame) for frame in reader])
+    return np.stack(list(read_frames(path)))
 
 
 def film(sides, events, path, seed=0):

@@ -2,17 +2,19 @@
 
 import gymnasium as gym
 import imageio.v2 as imageio
+import imageio_ffmpeg
 import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-from nc_gym.video import RecordEpisodes, RecordVector, VideoWriter, fit, pad, strip, tile
+from nc_gym.video import RecordEpisodes, RecordVector, VideoWriter, fit, pad, read_frames, strip, tile
 
 
 def decode(path):
-    with imageio.get_reader(path, format="FFMPEG") as reader:
-        fps = reader.get_meta_data()["fps"]
-        return np.stack([np.asarray(frame) for frame in reader]), fps
+    frames = np.stack(list(read_frames(path)))
+    count, seconds = imageio_ffmpeg.count_frames_and_secs(str(path))
+    assert count == len(frames)
+    return frames, count / seconds
 
 
 class Counter(gym.Env):
@@ -152,3 +154,9 @@ def test_strip_shows_evenly_spaced_frames_up_to_the_last(tmp_path):
     picture = np.asarray(imageio.imread(strip(tmp_path / "a.mp4", tmp_path / "a.png", count=3)))
     assert picture.shape == (48, 16, 3)
     assert (picture[8::16, 8, 0] / 30).round().tolist() == [2, 5, 8]
+
+
+def test_what_is_no_video_is_refused(tmp_path):
+    (tmp_path / "a.mp4").write_bytes(b"no video")
+    with pytest.raises(ValueError, match=r"a\.mp4"):
+        list(read_frames(tmp_path / "a.mp4"))
