@@ -205,12 +205,14 @@ def test_sb3_wrappers_train(wrap: Any, small: dict[str, Any]) -> None:  # E2
 def test_sb3_records_video(small: dict[str, Any], tmp_path: Path) -> None:  # E2
     pytest.importorskip("moviepy")
     env = make(small, render_mode="rgb_array")
-    recorder = VecVideoRecorder(env, str(tmp_path), record_video_trigger=lambda step: step == 0, video_length=3)
+    recorder = VecVideoRecorder(
+        env, str(tmp_path / "videos"), record_video_trigger=lambda step: step == 0, video_length=3
+    )
     recorder.reset()
     for actions in typing(5, rows=2):
         recorder.step(actions)
     recorder.close()
-    assert list(tmp_path.glob("*.mp4"))
+    assert list((tmp_path / "videos").glob("*.mp4"))
 
 
 def chars_observation(banner: str, line: str) -> torch.Tensor:

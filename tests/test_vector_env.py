@@ -87,12 +87,12 @@ def test_resize_observation_runs_with_next_step(options: dict[str, Any]) -> None
 def test_gymnasium_records_video_of_the_batch(mode: AutoresetMode, neural: dict[str, Any], tmp_path: Any) -> None:
     pytest.importorskip("moviepy")
     envs = gym.make_vec(ECHO, num_envs=2, max_episode_steps=3, autoreset_mode=mode, render_mode="rgb_array", **neural)
-    recorded = wrappers.RecordVideo(envs, str(tmp_path), episode_trigger=lambda _: True)
+    recorded = wrappers.RecordVideo(envs, str(tmp_path / "videos"), episode_trigger=lambda _: True)
     recorded.reset(seed=0)
     for actions in typing(3, rows=2):
         recorded.step(actions)
     recorded.close()
-    assert list(tmp_path.glob("*.mp4"))
+    assert list((tmp_path / "videos").glob("*.mp4"))
 
 
 def test_pickle_and_deepcopy_rebuild_the_batch(options: dict[str, Any]) -> None:
