@@ -6,6 +6,7 @@ of ``computer/training.py`` does the rest. Everything a killed run leaves behind
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,6 +22,15 @@ from nc_gym.machines.keys import KEYS, encode
 from nc_gym.machines.terminal import BashTerminal
 from nc_gym.registration import load_card
 from nc_gym.traces.dataset import build_shards
+
+
+def keep_freed_memory() -> None:
+    """Tells glibc to keep large freed blocks: asking the kernel for them anew doubles the cost of a training step."""
+    M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, LARGE = -1, -3, 2**31 - 1
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):  # not on macOS or musl
+        libc.mallopt(M_MMAP_THRESHOLD, LARGE)
+        libc.mallopt(M_TRIM_THRESHOLD, LARGE)
 
 
 def record_boots(codec: TileCodec, texts: Sequence[str]) -> BootBank:
@@ -60,6 +70,7 @@ def train(
     """
     if device not in ("auto", "cpu"):
         raise TrainingError(f"device={device!r}; use auto or cpu here, and `accelerate launch` to choose GPUs")
+    keep_freed_memory()
     if threads:
         torch.set_num_threads(threads)
     texts = load_card("terminal").boots
