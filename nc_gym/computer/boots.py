@@ -7,6 +7,8 @@ Boot b is a first screen, a list of events and the screen after each of them, al
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -45,7 +47,7 @@ class BootBank:
         frames = self.codes[lo + boot : hi + boot + 1].long().numpy()
         if lo == hi:
             return None, torch.from_numpy(frames[0]), torch.from_numpy(frames[0])
-        changes = [np.flatnonzero(a != b) for a, b in zip(frames, frames[1:], strict=False)]
+        changes = [np.flatnonzero(a != b) for a, b in pairwise(frames)]
         session = tokenize(
             frames[0], self.events[lo:hi].long().numpy(), np.cumsum([0, *map(len, changes)]),
             np.concatenate(changes), np.concatenate([frames[i + 1][p] for i, p in enumerate(changes)]),

@@ -50,9 +50,9 @@ class TileCodec(nn.Module):
 
     def encode_tiles(self, tiles: Tensor) -> Tensor:
         """Returns the code int64 (...) of each tile uint8 (..., h, w, 3): the nearest prototype in pixels."""
-        flat, inverse = torch.unique(tiles.reshape(-1, tiles[0].numel() if tiles.dim() == 4 else
-                                                   self.prototypes[0].numel()), dim=0, return_inverse=True)
-        x, p = flat.float(), self.prototypes.flatten(1).float()
+        flat = tiles.reshape(-1, self.prototypes[0].numel())
+        distinct, inverse = torch.unique(flat, dim=0, return_inverse=True)
+        x, p = distinct.float(), self.prototypes.flatten(1).float()
         distance = (p * p).sum(1) - 2 * x @ p.T  # |x - p|^2 up to a constant of the row
         return distance.argmin(1)[inverse].reshape(tiles.shape[:-3])
 
@@ -69,9 +69,9 @@ class TileCodec(nn.Module):
 def fit_codec(codec: TileCodec, tiles: NDArray[np.uint8], counts: NDArray[np.int64], seed: int) -> None:
     """Learns prototypes and latents in place from tiles uint8 (D, h, w, 3) seen ``counts`` (D,) times.
 
-    The K most frequent distinct tiles become prototypes, most frequent first, so code 0 is the screen's background. The latents start at
-    the whitened principal components of the prototypes and are then spread: a softmax over distances must name the code
-    from its latent under Gaussian noise.
+    The K most frequent distinct tiles become prototypes, most frequent first, so code 0 is the screen's background.
+    The latents start at the whitened principal components of the prototypes and are then spread: a softmax over
+    distances must name the code from its latent under Gaussian noise.
     """
     generator = torch.Generator().manual_seed(seed)
     K, d = codec.code_latents.shape
@@ -83,13 +83,12 @@ def fit_codec(codec: TileCodec, tiles: NDArray[np.uint8], counts: NDArray[np.int
     x = codec.prototypes.flatten(1).double() / 255
     x = x + 1e-3 * torch.randn(x.shape, generator=generator, dtype=x.dtype)
     u, _, _ = torch.linalg.svd(x - x.mean(0), full_matrices=False)
-    z = F.normalize(u[:, :d].float(), dim=1) * d**0.5
-    z = z.clone().requires_grad_(True)
+    z = (F.normalize(u[:, :d].float(), dim=1) * d**0.5).requires_grad_(True)
     optimizer = torch.optim.Adam([z], lr=0.03)
     for _ in range(300):
         unit = F.normalize(z, dim=1) * d**0.5  # unit variance per dimension, like the noise
         noisy = unit + torch.randn(unit.shape, generator=generator)
-        loss = F.cross_entropy(-torch.cdist(noisy, unit) ** 2 / 2, torch.arange(K))
+        loss = F.cross_entropy(-(torch.cdist(noisy, unit) ** 2) / 2, torch.arange(K))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

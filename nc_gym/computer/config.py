@@ -48,16 +48,20 @@ class NeuralComputerConfig:
 
     @property
     def tile_rows(self) -> int:
+        """Rows of tiles on the screen."""
         return self.screen_height // self.tile_height
 
     @property
     def tile_columns(self) -> int:
+        """Columns of tiles on the screen."""
         return self.screen_width // self.tile_width
 
     @property
     def num_tiles(self) -> int:
+        """Tiles on the screen."""
         return self.tile_rows * self.tile_columns
 
     @property
     def num_events(self) -> int:
+        """How many events there are to choose from."""
         return len(self.keys)

@@ -1,8 +1,8 @@
 """The training objective: teacher-forced losses of a batch of token sessions.
 
 Per token: cross-entropy of the scout's motion, count, continuation and places, cross-entropy of the codes to draw (the
-dense supervision of h_t), and, on a random share of the tiles, the flow-matching loss of the renderer. A batch is a dict of padded
-tensors made by ``batches.py``.
+dense supervision of h_t), and, on a random share of the tiles, the flow-matching loss of the renderer. A batch is a
+dict of padded tensors made by ``batches.py``.
 """
 
 from __future__ import annotations
@@ -39,6 +39,29 @@ def noise_levels(n: int, generator: torch.Generator) -> Tensor:
     return torch.where(torch.rand(n, generator=generator) < 0.5, torch.ones(n), s)
 
 
+def flow_matching(net: Network, code: Tensor, condition: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Noises tiles and denoises them again.
+
+    Args:
+        net: the network.
+        code: (P,), the tiles to render.
+        condition: (P, w), of the renderer.
+        generator: source of noise levels and noise.
+
+    Returns:
+        The squared error summed over tiles, and the share of tiles right among those that began as pure noise.
+    """
+    x = net.codec.code_latents[code]  # (P, d_z)
+    s = noise_levels(len(x), generator).to(x.device)
+    eps = torch.randn(x.shape, generator=generator).to(x.device)
+    z = (1 - s[:, None]) * x + s[:, None] * eps
+    estimate = net.renderer(z, s, condition).float()
+    with torch.no_grad():
+        pure = s == 1
+        right = net.codec.snap(estimate[pure]) == code[pure]
+    return (estimate - x).square().mean(-1).sum(), right.sum() / pure.sum().clamp(min=1)
+
+
 def losses(net: Network, batch: Batch, generator: torch.Generator, render_share: float = 0.35) -> dict[str, Tensor]:
     """Returns the loss terms, ``total`` among them, and detached measures of teacher-forced accuracy.
 
@@ -73,24 +96,19 @@ def losses(net: Network, batch: Batch, generator: torch.Generator, render_share:
         "col": ce(col_logits, col),
         "code": ce(logits, code),
     }
-    pick = torch.rand(len(code), generator=generator) < render_share
-    latents = net.codec.code_latents
-    x = latents[code[pick]]
-    s = noise_levels(len(x), generator)
-    eps = torch.randn(x.shape, generator=generator)
-    z = (1 - s[:, None]) * x + s[:, None] * eps
-    old = latents[batch["old"][valid][drawn][pick]]
-    estimate = net.renderer(z, s, net.renderer.condition(slot[pick], old, row[pick], col[pick])).float()
-    terms["render"] = (estimate - x).square().mean(-1).sum() / (render_share * M)
+    pick = (torch.rand(len(code), generator=generator) < render_share).to(code.device)
+    condition = net.renderer.condition(
+        slot[pick], net.codec.code_latents[batch["old"][valid][drawn][pick]], row[pick], col[pick]
+    )
+    error, rendered_right = flow_matching(net, code[pick], condition, generator)
+    terms["render"] = error / (render_share * M)
     terms["total"] = torch.stack(list(terms.values())).sum()
-
     with torch.no_grad():
         right_tiles = (logits.argmax(-1) == code) & (row_logits.argmax(-1) == row) & (col_logits.argmax(-1) == col)
         tiles_right = torch.ones_like(drawn).masked_scatter(drawn, right_tiles).all(-1)
         token_right = tiles_right & (damage.count.argmax(-1) == count) & (damage.more.argmax(-1) == more)
         token_right &= ~first | (damage.shift.argmax(-1) == shift)
-        pure = s == 1
-        terms["rendered_right"] = (net.codec.snap(estimate[pure]) == code[pick][pure]).float().mean()
+        terms["rendered_right"] = rendered_right
         terms["token_right"] = token_right.float().mean()
         terms["token_right_each"] = token_right
     return terms

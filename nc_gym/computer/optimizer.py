@@ -18,12 +18,12 @@ class MasterOptimizer:
     Args:
         net: network whose parameters are bf16 (or float32).
         lr: peak learning rate; Muon's updates are matched to the size of AdamW's.
-
     """
 
     def __init__(self, net: nn.Module, lr: float) -> None:
         self.pairs = [(p, p.detach().float().clone()) for p in net.parameters()]
-        hidden, other = [], []
+        hidden: list[Tensor] = []
+        other: list[Tensor] = []
         for name, p in net.named_parameters():
             master = self.pairs[len(hidden) + len(other)][1]
             in_trunk = name.endswith(("qkv.weight", "out.weight", "up.weight", "down.weight", "slots.weight")) or any(
@@ -55,12 +55,14 @@ class MasterOptimizer:
         return float(norm)
 
     def state_dict(self) -> State:
+        """Returns the masters and both optimizers' states."""
         return {
             "masters": [master for _, master in self.pairs],
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
         }
 
     def load_state_dict(self, state: State) -> None:
+        """Puts a ``state_dict`` back, the network's parameters included."""
         with torch.no_grad():
             for (p, master), saved in zip(self.pairs, state["masters"], strict=True):  # type: ignore[call-overload]
                 master.copy_(saved)

@@ -40,6 +40,7 @@ class Scout(nn.Module):
         self.read = nn.Linear(config.width, sum(self.sizes))
 
     def forward(self, h: Tensor) -> Damage:
+        """Reads the damage off h (M, d)."""
         shift, count, more, row, col = self.read(h).split(self.sizes, -1)
         return Damage(shift, count, more, row.unflatten(-1, (self.slots, -1)), col.unflatten(-1, (self.slots, -1)))
 

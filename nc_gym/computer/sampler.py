@@ -1,7 +1,7 @@
 """The sampler: integrates the renderer's flow from noise to clean latents, with noise that belongs to each row.
 
-Noise is counter-based: a hash of (row seed, event counter, token, slot, dimension), so a row's screens do not depend on its
-neighbours, on the batch, or on torch's global generator.
+Noise is counter-based: a hash of (row seed, tiles drawn since the boot, dimension), so a row's screens do not depend on
+its neighbours, on the batch, or on torch's global generator.
 """
 
 from __future__ import annotations

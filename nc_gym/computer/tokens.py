@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Int = NDArray[np.int16]
+Drawn = tuple[int, list[int], list[int], list[int]]  # motion, then codes, rows and columns of S slots
 
 
 @dataclass
@@ -101,50 +102,56 @@ def tokenize(
     group: int,
     gaze_rows: int,
 ) -> TokenSession:
-    """Turns one session, a first screen (tiles,) and per-event changes of codes, into its tokens."""
-    canvas = screen0.reshape(-1, columns).copy()
+    """Turns one session, a first screen and per-event changes of codes, into its tokens.
+
+    Args:
+        screen0: codes (tiles,) of the first screen.
+        events: (E,).
+        delta_starts: (E + 1,), event e changes entries ``delta_starts[e]:delta_starts[e + 1]`` of the next two.
+        delta_pos: (M,), tile positions, ascending within an event.
+        delta_code: (M,), their new codes; a code may be the old one.
+        columns: tile columns of the screen.
+        num_codes: stands for an unused slot.
+        num_events: stands for the event of a token that continues an event.
+        group: S, tiles per token.
+        gaze_rows: tile rows in the gaze.
+    """
+    canvas = screen0.reshape(-1, columns)
     focus = focus_row(canvas)
-    rows: list[tuple] = []  # one per token
+    tokens: list[tuple] = []  # the fields of TokenSession but gaze
     gazes = np.zeros((len(events), gaze_rows * columns), np.int16)
-    empty = [num_codes] * group
-    zeros = [0] * group
-    drawn = (0, empty, zeros, zeros)  # what the previous token drew: shift, codes, rows, columns
+    drawn: Drawn = (0, [num_codes] * group, [0] * group, [0] * group)  # by the previous token
     for e, event in enumerate(events):
         gazes[e] = gaze_window(canvas, focus, gaze_rows)
-        lo, hi = delta_starts[e], delta_starts[e + 1]
-        pos, code = delta_pos[lo:hi], delta_code[lo:hi]
-        shift, old_canvas = 0, canvas
-        if hi - lo > 2 * group or (hi > lo and pos[-1] - pos[0] + 1 != hi - lo):
-            after = canvas.copy()
-            after.reshape(-1)[pos] = code
-            shift = find_shift(canvas, after)
-            old_canvas = shift_rows(canvas, shift)
-            pos = damage_spans(old_canvas, after)
-            code = after.reshape(-1)[pos]
-            canvas = after
-        elif hi > lo:
-            old_canvas = canvas.copy()
-            canvas.reshape(-1)[pos] = code
-        flat = np.pad(old_canvas.reshape(-1), 1)
+        changed = slice(delta_starts[e], delta_starts[e + 1])
+        shift, moved, canvas, pos = _damage(canvas, delta_pos[changed], delta_code[changed], group)
+        before, after = np.pad(moved.reshape(-1), 1), canvas.reshape(-1)
         n = max(1, -(-len(pos) // group))
-        gaze_focus = focus
         for j in range(n):
-            p, c = pos[j * group : (j + 1) * group].tolist(), code[j * group : (j + 1) * group].tolist()
-            pad = group - len(p)
-            k = shift if j == 0 else 0
-            r, q = [x // columns for x in p] + [0] * pad, [x % columns for x in p] + [0] * pad
-            old = [flat[x : x + 3].tolist() for x in p] + [[0, 0, 0]] * pad
-            out = (k, c + [num_codes] * pad, r, q)
-            rows.append(
-                (event if j == 0 else num_events, int(j == 0), e, gaze_focus, *drawn)
-                + (k, len(p), int(j + 1 < n), out[1], r, q, old)
-            )
-            drawn = out
-        if len(pos):
-            focus = int(pos[-1]) // columns
-        elif shift:
-            focus = max(0, focus - shift)
-    columns_of = list(zip(*rows, strict=True))
+            places = pos[j * group : (j + 1) * group]
+            unused = group - len(places)
+            code = after[places].tolist() + [num_codes] * unused
+            row, col = ((x.tolist() + [0] * unused) for x in (places // columns, places % columns))
+            old = [before[x : x + 3].tolist() for x in places] + [[0, 0, 0]] * unused
+            inputs = (event if j == 0 else num_events, int(j == 0), e, focus, *drawn)
+            drawn = (shift if j == 0 else 0, code, row, col)
+            tokens.append((*inputs, drawn[0], len(places), int(j + 1 < n), code, row, col, old))
+        focus = int(pos[-1]) // columns if len(pos) else max(0, focus - shift)
     names = [f.name for f in fields(TokenSession)][:-1]
-    arrays = {name: np.array(values, np.int16) for name, values in zip(names, columns_of, strict=True)}
+    arrays = {name: np.array(values, np.int16) for name, values in zip(names, zip(*tokens, strict=True), strict=True)}
     return TokenSession(**arrays, gaze=gazes)
+
+
+def _damage(
+    canvas: NDArray[np.int64], pos: NDArray[np.int64], code: NDArray[np.int64], group: int
+) -> tuple[int, NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Returns the motion, the canvas after it, the next screen (both (rows, columns)), and the places to draw (P,)."""
+    if not len(pos):
+        return 0, canvas, canvas, pos
+    after = canvas.copy()
+    after.reshape(-1)[pos] = code
+    if len(pos) <= 2 * group and pos[-1] - pos[0] + 1 == len(pos):  # one short run, as typing makes: no motion
+        return 0, canvas, after, pos
+    shift = find_shift(canvas, after)
+    moved = shift_rows(canvas, shift)
+    return shift, moved, after, damage_spans(moved, after)
