@@ -141,14 +141,20 @@ def evaluate(
     weights: Weights = None,
     sessions: Annotated[int, typer.Option(min=1, help="Held-out sessions.")] = 60,
     steps: Annotated[int, typer.Option(min=1, help="Events per session.")] = 200,
-    seed: Annotated[int, typer.Option(help="Seed of the held-out users.")] = 0,
-    out: Annotated[Path, typer.Option(help="Folder of the JSON file and the plot.")] = Path("docs"),
+    seed: Annotated[int, typer.Option(help="Seed of the held-out users.")] = 9001,
+    out: Annotated[Path, typer.Option(help="Folder of the JSON file and the plots.")] = Path("docs"),
+    denoise_steps: Annotated[int | None, typer.Option(min=1, help="Per tile. [default: as the weights say]")] = None,
     device: Device = "auto",
 ) -> None:
     """Run the neural computer on its own output beside the real one and compare their screens."""
+    from rich.console import Console
+
+    from nc_gym import fidelity_report
     from nc_gym.fidelity import evaluate as measure
 
-    measure(weights=weights, sessions=sessions, steps=steps, seed=seed, out=out, device=device)
+    result = measure(weights, out, sessions, steps, seed, device, denoise_steps)
+    Console().print(fidelity_report.table(result))
+    typer.echo(f"Wrote {out / fidelity_report.JSON}, {fidelity_report.PLOT} and {fidelity_report.GALLERY}.")
 
 
 @app.command(epilog=examples("nc-gym bench terminal", "nc-gym bench terminal --json docs/bench_terminal.json"))

@@ -75,40 +75,69 @@ def _calls_sentence(result: dict[str, Any]) -> str:
 
 
 def fidelity(root: Path) -> str:
-    """Returns the table of ``docs/fidelity_terminal.json``: closed-loop agreement after so many steps."""
+    """Returns the tables of ``docs/fidelity_terminal.json``: closed loop by step, and events by kind and family."""
     path = root / "docs" / "fidelity_terminal.json"
     if not path.is_file():
         return "Not measured yet: `nc-gym evaluate terminal --out docs`."
     result = json.loads(path.read_text())
-    loop = result["closed_loop"]
-    steps = [step for step in FIDELITY_STEPS if step <= result["steps"]]
-    rows = [(name, *(f"{loop[key][step - 1]:.4f}" for step in steps)) for name, key in FIDELITY_ROWS.items()]
-    head = f"{result['sessions']} held-out sessions of {result['steps']} steps:"
-    return f"{head}\n\n" + table(("closed loop", *(f"step {step}" for step in steps)), rows)
+    head = f"{result['sessions']} held-out sessions of {result['steps']} keys; mean and 95 % interval over sessions."
+    steps = result["at_steps"]
+    rows = [(name, *(_interval(steps[step][key], "mean") for step in steps)) for name, key in FIDELITY_ROWS.items()]
+    loop = table(("closed loop", *(f"step {step}" for step in steps)), rows)
+    return "\n\n".join((head, loop, _events_table(result["events"]), _other_sentence(result)))
 
 
-FIDELITY_STEPS = (10, 25, 50, 100, 200)
 FIDELITY_ROWS = {"characters right": "characters", "exact screens": "exact", "cursor right": "cursor"}
 
 
-def agents(root: Path) -> str:
-    """Returns the table of ``agents/*/results.json``.
+def _interval(number: dict[str, float], key: str) -> str:
+    return f"{number[key]:.4f} ({number['low']:.3f}–{number['high']:.3f})"
 
-    Such a file holds ``env_id``, ``algorithm``, and ``scores``: for "neural" and "real" the ``mean`` return and the
-    ``success`` rate over ``episodes`` of "policy", "random" and "oracle".
-    """
+
+def _events_table(events: dict[str, Any]) -> str:
+    """Returns the share of events drawn exactly: keys, Enter, and the commands of each family."""
+    rows = []
+    for group, names in (("kinds", {"key": "any key but Enter", "enter": "Enter"}), ("families", None)):
+        forced, loop = events["teacher_forced"][group], events["closed_loop"][group]
+        for name in names or forced:
+            if name in forced:
+                label = names[name] if names else f"Enter: {name}"
+                closed = _interval(loop[name], "share") if name in loop else ""
+                rows.append((label, f"{forced[name]['events']:,}", _interval(forced[name], "share"), closed))
+    return table(
+        ("event, next screen exact", "events", "after the true past", "closed loop, from an exact screen"), rows
+    )
+
+
+def _other_sentence(result: dict[str, Any]) -> str:
+    idle, paper = result["idle"], result["paper"]
+    sentences = (
+        f"Left alone for {idle['noops']:,} no-ops, {idle['sessions']} terminals changed",
+        f"{idle['cells_changed']:,} cells.",
+        f"By the paper's measure (arXiv 2604.06425): characters {paper['characters']['mean']:.3f}, exact lines",
+        f"{paper['lines']['mean']:.3f}; the paper reports 0.54 and 0.31 for open-loop videos.",
+        "[Every number](docs/fidelity_terminal.json), [plot](docs/fidelity_terminal.png),",
+        "[first failures](docs/failures_terminal.png).",
+    )
+    return " ".join(sentences)
+
+
+def agents(root: Path) -> str:
+    """Returns the table of ``agents/*/results.json``, which ``examples/train_ppo.py`` wrote."""
     rows = []
     for path in sorted((root / "agents").glob("*/results.json")):
         result = json.loads(path.read_text())
-        for actor in ("policy", "random", "oracle"):
-            scores = [result["scores"][machine].get(actor) for machine in ("neural", "real")]
-            cells = (f"{s['mean']:.3f} ({s['success']:.1%} of {s['episodes']})" if s else "" for s in scores)
-            rows.append(
-                (f"`{path.parent.name}`", f"{result['algorithm']} {actor}" if actor == "policy" else actor, *cells)
-            )
+        scores = {(test["player"], test["machine"]): test for test in result["tests"]}
+        for player in dict.fromkeys(player for player, _ in scores):
+            cells = (_score(scores.get((player, machine))) for machine in ("neural", "real"))
+            rows.append((f"[{path.parent.name}](agents/{path.parent.name})", f"`{result['env']}`", player, *cells))
     if not rows:
         return "None shipped yet."
-    return table(("agent", "who acts", "neural: return (solved)", "real bash: return (solved)"), rows)
+    return table(("agent", "environment", "player", "neural: solved, return", "real bash: solved, return"), rows)
+
+
+def _score(test: dict[str, Any] | None) -> str:
+    return "" if test is None else f"{test['success_rate']:.1%} of {test['episodes']}, {test['mean_return']:.3f}"
 
 
 TABLES: dict[str, Callable[[Path], str]] = {

@@ -1,5 +1,6 @@
 """Documentation is generated where it can be, and what it shows runs."""
 
+import json
 import re
 import subprocess
 import sys
@@ -47,6 +48,31 @@ def test_a_page_shows_the_card_and_every_argument():
 def test_readme_tables_are_what_the_files_say():
     text = (ROOT / "README.md").read_text()
     assert readme_tables.fill(text, ROOT) == text, "run `make docs`"
+
+
+def test_tables_show_the_numbers_of_the_files_and_say_when_there_are_none(tmp_path):
+    assert "Not measured yet" in readme_tables.fidelity(tmp_path) and "Not measured yet" in readme_tables.speed(
+        tmp_path
+    )
+    assert readme_tables.agents(tmp_path) == "None shipped yet."
+    share = {"share": 0.9876, "low": 0.9, "high": 0.999, "events": 1234}
+    mean = {"mean": 0.8765, "low": 0.8, "high": 0.9}
+    groups = {"kinds": {"key": share}, "families": {"ls": share}}
+    result = {
+        "sessions": 7, "steps": 60, "at_steps": {"50": {"characters": mean, "exact": mean, "cursor": mean}},
+        "events": {"teacher_forced": groups, "closed_loop": {"kinds": {"key": share}, "families": {}}},
+        "idle": {"noops": 1000, "sessions": 5, "cells_changed": 3}, "paper": {"characters": mean, "lines": mean},
+    }  # fmt: skip
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "fidelity_terminal.json").write_text(json.dumps(result))
+    text = readme_tables.fidelity(tmp_path)
+    assert "7 held-out sessions of 60 keys" in text and "| exact screens | 0.8765 (0.800–0.900) |" in text
+    assert "| Enter: ls | 1,234 | 0.9876 (0.900–0.999) |  |" in text and "changed 3 cells" in text
+    scores = {"success_rate": 0.95, "episodes": 40, "mean_return": 0.97}
+    tests = [{"player": "ppo", "machine": machine, **scores} for machine in ("neural", "real")]
+    (tmp_path / "agents" / "a").mkdir(parents=True)
+    (tmp_path / "agents" / "a" / "results.json").write_text(json.dumps({"env": "nc_gym/X-v0", "tests": tests}))
+    assert "| `nc_gym/X-v0` | ppo | 95.0% of 40, 0.970 | 95.0% of 40, 0.970 |" in readme_tables.agents(tmp_path)
 
 
 def test_a_readme_without_a_marker_is_refused():
