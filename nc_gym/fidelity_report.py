@@ -1,0 +1,120 @@
+"""What ``nc-gym evaluate`` leaves behind: a JSON file, accuracy plotted against step, pictures of first mistakes."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import imageio.v2 as imageio
+import numpy as np
+from numpy.typing import NDArray
+from rich.table import Table
+
+from nc_gym.comparison import side_by_side, text_line
+from nc_gym.fidelity_commands import ENTER, command_line
+from nc_gym.fidelity_run import Divergence, Run
+from nc_gym.machines.keys import KEYS
+
+JSON, PLOT, GALLERY = "fidelity_terminal.json", "fidelity_terminal.png", "failures_terminal.png"
+GALLERY_SIZE = 8
+_CURVES = {"characters": "characters right", "exact": "exact screens", "cursor": "cursor right"}
+_SEPARATOR = 12  # dark pixel rows between two cases
+
+
+def command(
+    weights: str | Path | None, sessions: int, steps: int, seed: int, device: str, denoise_steps: int | None
+) -> str:
+    """Returns the command line that measures the same again."""
+    words = ["nc-gym evaluate terminal"]
+    words += [f"--weights {weights}"] if weights is not None else []
+    words += [f"--sessions {sessions} --steps {steps} --seed {seed} --device {device}"]
+    words += [f"--denoise-steps {denoise_steps}"] if denoise_steps is not None else []
+    return " ".join(words)
+
+
+def write(result: dict[str, Any], run: Run, out: Path) -> None:
+    """Writes all three files into the folder ``out``."""
+    (out / JSON).write_text(dumps(result), encoding="utf-8")
+    plot(result, out / PLOT)
+    imageio.imwrite(out / GALLERY, gallery(run))
+
+
+def dumps(result: dict[str, Any]) -> str:
+    """Returns JSON with numbers to six decimals and every list on one line."""
+    text = json.dumps(_rounded(result), indent=1)
+    return re.sub(r"\[[^\[\]{}]*\]", lambda found: " ".join(found[0].split()), text) + "\n"
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _rounded(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_rounded(each) for each in value]
+    return round(value, 6) if isinstance(value, float) else value
+
+
+def plot(result: dict[str, Any], path: Path) -> None:
+    """Draws accuracy against step, with 95 % bands."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    steps = np.arange(1, result["steps"] + 1)
+    for name, label in _CURVES.items():
+        [line] = axes.plot(steps, result["closed_loop"][name], label=label)
+        band = result["bands"][name]
+        axes.fill_between(steps, band["low"], band["high"], color=line.get_color(), alpha=0.2, linewidth=0)
+    axes.set(xlabel="event", ylabel="share", ylim=(0, 1.02), xlim=(0, result["steps"]))
+    axes.set_title(f"Neural terminal against real bash, closed loop, {result['sessions']} held-out sessions")
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower left")
+    figure.savefig(path, dpi=120)
+
+
+def gallery(run: Run) -> NDArray[np.uint8]:
+    """Returns a picture of the sessions that went wrong first, neural beside real, uint8 (H, W, 3)."""
+    failed = [(divergence, n) for n, divergence in enumerate(run.divergences) if divergence is not None]
+    failed.sort(key=lambda case: (case[0].step, case[1]))
+    if not failed:
+        count, steps = run.sessions.events.shape
+        return text_line(f"All {count} sessions agree at each of {steps} steps.", width=656, scale=1)
+    frames = [side_by_side(case.neural, case.real, title(run, n, case), scale=1) for case, n in failed[:GALLERY_SIZE]]
+    gap = np.zeros((_SEPARATOR, frames[0].shape[1], 3), np.uint8)
+    return np.concatenate([part for frame in frames for part in (frame, gap)][:-1])
+
+
+def title(run: Run, n: int, case: Divergence) -> str:
+    """Names a case: session, step, and what was typed."""
+    if case.step == 0:
+        return f"session {n}, after the boot"
+    t = case.step - 1
+    event, before = int(run.sessions.events[n, t]), command_line(run.real.chars[n, t], int(run.real.cursors[n, t, 0]))
+    typed = f"Enter after: {before}" if event == ENTER else f"key {KEYS[event]} in: {before}"
+    return f"session {n}, step {case.step}, {typed}"
+
+
+def table(result: dict[str, Any]) -> Table:
+    """Returns the main numbers for the console."""
+    made = Table(
+        title=f"{result['sessions']} held-out sessions of {result['steps']} events, {result['minutes']:.1f} minutes"
+    )
+    made.add_column("closed loop")
+    for step in (*result["at_steps"], "mean of all"):
+        made.add_column(f"step {step}" if step.isdigit() else step, justify="right")
+    for name, label in {**_CURVES, "pixels": "pixel-exact screens"}.items():
+        numbers = [
+            *(each[name]["mean"] for each in result["at_steps"].values()),
+            result["over_all_steps"][name]["mean"],
+        ]
+        made.add_row(label, *(f"{number:.4f}" for number in numbers))
+    kinds = result["events"]["teacher_forced"]["kinds"]
+    shares = ", ".join(f"{name} {each['share']:.4f} of {each['events']}" for name, each in kinds.items())
+    idle, protocol = result["idle"], result["paper"]
+    made.caption = (
+        f"Teacher-forced events exact: {shares}. {idle['noops']} no-ops in {idle['sessions']} sessions: "
+        f"{idle['cells_changed']} cells changed. Paper's protocol: characters {protocol['characters']['mean']:.4f}, "
+        f"lines {protocol['lines']['mean']:.4f}."
+    )
+    return made
