@@ -64,11 +64,12 @@ class GazeAttention(nn.Module):
         super().__init__()
         self.heads, self.dim = config.num_heads, config.gaze_dim
         self.query = nn.Linear(config.width, self.heads * self.dim, bias=False)
+        self.gain = nn.Parameter(torch.full((self.heads, self.dim), 2.5))  # without it 80 tiles blur into one another
         self.out = nn.Linear(self.heads * self.dim, config.width, bias=False)
 
     def forward(self, x: Tensor, gaze: Tensor) -> Tensor:
         """x (M, d), gaze keys and values (M, W, 2 gd) -> (M, d)."""
-        q = norm(self.query(x).unflatten(-1, (self.heads, self.dim)))  # heads share one set of keys and values
+        q = norm(self.query(x).unflatten(-1, (self.heads, self.dim))) * self.gain  # heads share keys and values
         key, value = gaze.split(self.dim, -1)
         weight = (q @ key.transpose(1, 2) * self.dim**-0.5).softmax(-1)  # (M, H, W)
         return self.out((weight @ value).flatten(1))
@@ -100,6 +101,7 @@ class Block(nn.Module):
         d = config.width
         self.heads, self.kv, self.head_dim = config.num_heads, config.num_kv_heads, d // config.num_heads
         self.qkv = nn.Linear(d, (self.heads + 2 * self.kv) * self.head_dim, bias=False)
+        self.gain = nn.Parameter(torch.full((self.heads + self.kv, 1, self.head_dim), 2**0.5))  # sharpness of lookups
         self.out = nn.Linear(d, d, bias=False)
         self.gaze = GazeAttention(config) if looks else None
         self.up = nn.Linear(d, 4 * d, bias=False)
@@ -109,7 +111,7 @@ class Block(nn.Module):
         """x (B, T, d) -> rotated q (B, H, T, hd), rotated k and v (B, kv, T, hd)."""
         heads = self.qkv(x).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)  # (B, H + 2 kv, T, hd)
         qk, v = heads.split([self.heads + self.kv, self.kv], 1)
-        q, k = rotate(norm(qk), cos, sin).split([self.heads, self.kv], 1)
+        q, k = rotate(norm(qk) * self.gain, cos, sin).split([self.heads, self.kv], 1)
         return q, k, v
 
     def mlp(self, x: Tensor) -> Tensor:
