@@ -1,7 +1,7 @@
 """``nc-gym train``: from a folder of traces to a weights folder, with the recipe that made the shipped weights.
 
-Joins what may not know each other: traces become shards, the card's boots are recorded on the real machine, and the fit loop
-of ``computer/training.py`` does the rest. Everything a killed run leaves behind is picked up when it starts again.
+Joins what may not know each other: traces become shards, the card's boots are recorded on the real machine, and the fit
+loop of ``computer/training.py`` does the rest. Everything a killed run leaves behind is picked up when it starts again.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from accelerate import PartialState
 
 from nc_gym.computer.batches import find_shards
 from nc_gym.computer.boots import BootBank
@@ -77,14 +78,17 @@ def train(
     if config is None:
         config = NeuralComputerConfig(keys=KEYS, boots=tuple(tuple(encode(text)) for text in texts))
     shard_folder = out / "shards"
-    if not shard_folder.exists():
-        partial = out / "shards-partial"  # renamed when whole, so that a killed start begins again
-        build_shards(traces, partial)
-        partial.rename(shard_folder)
+    with PartialState(cpu=device == "cpu").main_process_first():
+        if not shard_folder.exists():
+            partial = out / "shards-partial"  # renamed when whole, so that a killed start begins again
+            build_shards(traces, partial)
+            partial.rename(shard_folder)
     learned, held_out = split_shards(find_shards([shard_folder]))
-    trainer = Trainer(learned, held_out, out, Recipe(minutes=minutes, seed=seed), config)
+    trainer = Trainer(learned, held_out, out, Recipe(minutes=minutes, seed=seed), config, device)
     trainer.fit()
-    bank = record_boots(trainer.net.codec, texts)
-    weights = trainer.write_weights(bank, {"command": f"nc-gym train terminal --minutes {minutes:g} --seed {seed}"})
-    trainer.console.print(f"weights written to {weights}")
+    weights = out / "weights"
+    if trainer.accelerator.is_main_process:
+        bank = record_boots(trainer.net.codec, texts)
+        trainer.write_weights(bank, {"command": f"nc-gym train terminal --minutes {minutes:g} --seed {seed}"})
+        trainer.console.print(f"weights written to {weights}")
     return weights

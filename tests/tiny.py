@@ -60,7 +60,7 @@ def tiny_computer(seed: int = 0, **changes: object) -> NeuralComputer:
     network.scout.read.bias.data[0] = 2.0  # and seldom a scroll
     network.codec.prototypes.copy_(glyph_tiles(config.num_codes))
     network.codec.code_latents.copy_(torch.randn(network.codec.code_latents.shape, generator=generator))
-    boots = [([], prompt_screen())]
+    boots = [(list(boot), prompt_screen().repeat(len(boot) + 1, 1, 1, 1)) for boot in config.boots]
     return NeuralComputer(network, BootBank.record(network.codec, boots), device="cpu")
 
 

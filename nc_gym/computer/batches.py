@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import multiprocessing
+import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -17,11 +19,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nc_gym.computer.codec import TileCodec
-from nc_gym.computer.config import NeuralComputerConfig
 from nc_gym.computer.objective import Batch
 from nc_gym.computer.tokens import TokenSession, tokenize
 
 _FIELDS = tuple(f.name for f in fields(TokenSession))
+_SHARD_ARRAYS = (
+    "tiles", "screen0", "starts", "events", "delta_starts", "delta_pos", "delta_tile", "family", "families",
+)  # fmt: skip
 
 
 class ShardError(ValueError):
@@ -39,15 +43,30 @@ def find_shards(folders: list[Path]) -> list[Path]:
     return shards
 
 
+def read_shard(path: Path) -> dict[str, NDArray]:
+    """Reads all arrays of one shard.
+
+    Raises:
+        ShardError: the file is damaged or no shard.
+    """
+    try:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in _SHARD_ARRAYS}
+    except (ValueError, KeyError, EOFError, AttributeError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+        raise ShardError(
+            f"{path} is not a training shard ({error}); remove it and build the shards again from their casts"
+        ) from error
+
+
 def count_tiles(shards: list[Path]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Returns all distinct tiles (D, h, w, 3) of the shards and how often each was drawn (D,)."""
     seen: dict[bytes, int] = {}
     shape: tuple[int, ...] = ()
     for path in shards:
-        with np.load(path) as shard:
-            tiles = shard["tiles"]
-            drawn = np.bincount(shard["delta_tile"], minlength=len(tiles))
-            drawn += np.bincount(shard["screen0"].reshape(-1), minlength=len(tiles))
+        shard = read_shard(path)
+        tiles = shard["tiles"]
+        drawn = np.bincount(shard["delta_tile"], minlength=len(tiles))
+        drawn += np.bincount(shard["screen0"].reshape(-1), minlength=len(tiles))
         shape = tiles.shape[1:]
         for tile, n in zip(tiles, drawn, strict=True):
             seen[tile.tobytes()] = seen.get(tile.tobytes(), 0) + int(n)
@@ -56,14 +75,13 @@ def count_tiles(shards: list[Path]) -> tuple[NDArray[np.uint8], NDArray[np.int64
 
 
 def tokenize_shard(path: Path, codec: TileCodec) -> Path:
-    """Tokenizes one shard and returns the cache file beside it, made only if this codec has not made it yet."""
+    """Tokenizes one shard and returns the cache file beside it, made only if it is not there yet for this codec."""
     c = codec.config
     key = codec.prototypes.numpy().tobytes() + repr((c.group, c.gaze_rows, c.tile_columns, c.num_events)).encode()
     out = path.with_name(f"tokens-{path.stem[6:]}-{hashlib.sha256(key).hexdigest()[:12]}.npz")
-    if out.exists():
+    if out.exists() and out.stat().st_mtime >= path.stat().st_mtime:  # a shard may have been built anew
         return out
-    with np.load(path) as shard:
-        data = {name: shard[name] for name in shard.files}
+    data = read_shard(path)
     code_of = codec.encode_tiles(torch.from_numpy(data["tiles"])).numpy()
     screen0, delta_code = code_of[data["screen0"]], code_of[data["delta_tile"]]
     delta_pos, starts = data["delta_pos"].astype(np.int64), data["starts"]
@@ -79,11 +97,22 @@ def tokenize_shard(path: Path, codec: TileCodec) -> Path:
             )
         )  # fmt: skip
     arrays = {name: np.concatenate([getattr(s, name) for s in sessions]) for name in _FIELDS}
-    tokens = np.cumsum([0, *map(len, sessions)])
-    partial = out.with_name("partial-" + out.name)
-    np.savez(partial, **arrays, tokens=tokens, starts=starts, family=data["family"], families=data["families"])
-    partial.replace(out)
+    arrays["tokens"] = np.cumsum([0, *map(len, sessions)])
+    arrays |= {name: data[name] for name in ("starts", "family", "families")}
+    _save_whole(out, arrays)
     return out
+
+
+def _save_whole(out: Path, arrays: dict[str, NDArray]) -> None:
+    partial = out.with_name("partial-" + out.name)
+    try:
+        np.savez(partial, **arrays)  # type: ignore[arg-type]  # numpy types its own option as bool
+        partial.replace(out)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise ShardError(
+            f"{out} could not be written ({error}); free some space and start the same command again"
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -98,6 +127,7 @@ class TokenFile:
 
     @classmethod
     def load(cls, path: Path) -> TokenFile:
+        """Reads what ``tokenize_shard`` wrote."""
         with np.load(path) as f:
             arrays = {name: f[name] for name in _FIELDS}
             return cls(arrays, f["tokens"], f["starts"], f["family"], [str(x) for x in f["families"]])
@@ -130,7 +160,6 @@ class TokenData:
     def batch(self, chosen: list[int]) -> Batch:
         """Returns the padded batch of the sessions with these numbers."""
         per_token = [n for n in _FIELDS if n != "gaze"]
-        T = int(self.lengths[chosen].max())
         parts: dict[str, list[Tensor]] = {n: [] for n in [*per_token, "gaze", "valid", "family"]}
         for i in chosen:
             f, s = self.sessions[i]
@@ -144,7 +173,6 @@ class TokenData:
             parts["valid"].append(torch.ones(n, dtype=torch.bool))
         out: Batch = {n: torch.nn.utils.rnn.pad_sequence(p, batch_first=True) for n, p in parts.items()}
         valid = out.pop("valid")
-        assert valid.shape[1] == T
         batch = {n: t.long() for n, t in out.items()}
         batch["code_in"] = torch.where(valid[..., None], batch["code_in"], self.config.num_codes)
         return batch | {"valid": valid}

@@ -1,7 +1,8 @@
-"""The closed-loop probe: a neural computer runs recorded events on its own screens and is compared with the recording.
+"""The probes of a training run: a network is measured on held-out recordings, teacher-forced and in closed loop.
 
-In: a shard of recorded sessions. Out: per step, the share of rows whose whole screen is right and the share of right
-tiles. Codes are compared, which for a lossless codec is the same as pixels.
+Teacher-forced: per command family, the share of events drawn exactly. Closed loop: the computer runs recorded events on
+its own screens; per step, the share of rows whose whole screen is right and the share of right tiles. Codes are
+compared, which for a lossless codec is the same as pixels.
 """
 
 from __future__ import annotations
@@ -13,7 +14,35 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from nc_gym.computer.batches import TokenData, read_shard
 from nc_gym.computer.computer import NeuralComputer
+from nc_gym.computer.network import Network
+from nc_gym.computer.objective import losses
+
+
+def family_accuracy(net: Network, data: TokenData, chosen: list[int]) -> dict[str, float]:
+    """Returns the teacher-forced share of events drawn exactly, all tokens right.
+
+    Keys: ``none`` for events that are not Enter, ``enter`` for all Enter events, and each command family's name.
+    """
+    right: dict[str, list[float]] = {"enter": []}
+    names = data.files[0].families
+    generator = torch.Generator().manual_seed(0)
+    for i in range(0, len(chosen), 16):
+        batch = data.batch(chosen[i : i + 16])
+        on_device = {name: tensor.to(net.codec.prototypes.device) for name, tensor in batch.items()}
+        with torch.inference_mode():
+            wrong = ~losses(net, on_device, generator)["token_right_each"].cpu()
+        valid, index = batch["valid"], batch["index"]
+        session = torch.arange(len(index))[:, None].expand_as(index)
+        event_right = torch.ones_like(batch["family"], dtype=torch.bool)
+        event_right[session[valid][wrong], index[valid][wrong]] = False
+        real = torch.arange(event_right.shape[1]) <= index.amax(1)[:, None]
+        for family, ok in zip(batch["family"][real].tolist(), event_right[real].tolist(), strict=True):
+            right.setdefault(names[family], []).append(float(ok))
+            if family:
+                right["enter"].append(float(ok))
+    return {name: float(np.mean(values)) for name, values in right.items() if values}
 
 
 @dataclass(frozen=True)
@@ -34,9 +63,9 @@ def closed_loop(computer: NeuralComputer, shard_path: Path, sessions: int, steps
 
     Sessions shorter than ``steps`` are passed over.
     """
-    with np.load(shard_path) as f:
-        shard = {name: f[name] for name in f.files}
-    code_of = computer.network.codec.encode_tiles(torch.from_numpy(shard["tiles"])).cpu().numpy()
+    shard = read_shard(shard_path)
+    tiles_seen = torch.from_numpy(shard["tiles"]).to(computer.device)
+    code_of = computer.network.codec.encode_tiles(tiles_seen).cpu().numpy()
     starts = shard["starts"]
     chosen = np.flatnonzero(np.diff(starts) >= steps)[:sessions]
     truth = code_of[shard["screen0"][chosen]]  # (N, tiles), brought up to date step by step

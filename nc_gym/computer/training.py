@@ -7,22 +7,25 @@ last one. Losses, teacher-forced accuracy per command family and a closed-loop p
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import pickle
 import platform
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast
 from rich.console import Console
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
-from nc_gym.computer.batches import TokenData, count_tiles
+from nc_gym.computer.batches import TokenData, count_tiles, read_shard
 from nc_gym.computer.boots import BootBank
 from nc_gym.computer.codec import fit_codec
 from nc_gym.computer.computer import NeuralComputer
@@ -30,9 +33,12 @@ from nc_gym.computer.config import NeuralComputerConfig
 from nc_gym.computer.network import Network
 from nc_gym.computer.objective import Batch, corrupt, losses
 from nc_gym.computer.optimizer import MasterOptimizer
-from nc_gym.computer.probe import closed_loop
+from nc_gym.computer.probe import closed_loop, family_accuracy
 
-_PROBE_SESSIONS, _PROBE_ROWS, _PROBE_STEPS = 64, 32, 100
+_PROBE_SESSIONS, _PROBE_ROWS = 64, 32
+
+
+_AFTER_FULL_DISK = "free some space and start the same command again: the last checkpoint is whole"
 
 
 class TrainingError(RuntimeError):
@@ -52,6 +58,7 @@ class Recipe:
     decay_share: float = 0.4  # of the minutes, at the end, in which the rate falls to zero
     checkpoint_minutes: float = 3.0
     probe_minutes: float = 8.0
+    probe_steps: int = 100  # of the closed loop
 
 
 class Objective(nn.Module):
@@ -73,30 +80,6 @@ def rate_scale(elapsed: float, recipe: Recipe) -> float:
     return min(warm, left / recipe.decay_share, 1.0)
 
 
-def family_accuracy(net: Network, data: TokenData, chosen: list[int]) -> dict[str, float]:
-    """Returns the teacher-forced share of events drawn exactly, all tokens right.
-
-    Keys: ``none`` for events that are not Enter, ``enter`` for all Enter events, and each command family's name.
-    """
-    right: dict[str, list[float]] = {"enter": []}
-    names = data.files[0].families
-    generator = torch.Generator().manual_seed(0)
-    for i in range(0, len(chosen), 16):
-        batch = data.batch(chosen[i : i + 16])
-        with torch.inference_mode():
-            wrong = ~losses(net, batch, generator)["token_right_each"]
-        valid, index = batch["valid"], batch["index"]
-        session = torch.arange(len(index))[:, None].expand_as(index)
-        event_right = torch.ones_like(batch["family"], dtype=torch.bool)
-        event_right[session[valid][wrong], index[valid][wrong]] = False
-        real = torch.arange(event_right.shape[1]) <= index.amax(1)[:, None]
-        for family, ok in zip(batch["family"][real].tolist(), event_right[real].tolist(), strict=True):
-            right.setdefault(names[family], []).append(float(ok))
-            if family:
-                right["enter"].append(float(ok))
-    return {name: float(np.mean(values)) for name, values in right.items() if values}
-
-
 def save_whole(state: object, path: Path) -> None:
     """Writes beside the target and renames, so that a killed run leaves the old file or the new one, never half."""
     partial = path.with_suffix(".partial")
@@ -104,19 +87,29 @@ def save_whole(state: object, path: Path) -> None:
         torch.save(state, partial)
     except (OSError, RuntimeError) as error:
         partial.unlink(missing_ok=True)
-        raise TrainingError(
-            f"{path} could not be written ({error}); free some space and start the same command again: "
-            "the last checkpoint is whole"
-        ) from error
+        raise TrainingError(f"{path} could not be written ({error}); {_AFTER_FULL_DISK}") from error
     partial.replace(path)
 
 
 def load_whole(path: Path) -> Any:
     """Reads what ``save_whole`` wrote."""
     try:
-        return torch.load(path, weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
         raise TrainingError(f"{path} is not a checkpoint of this version ({error}); remove it to start anew") from error
+
+
+@contextmanager
+def _of_this_network(path: Path) -> Iterator[None]:
+    """Says clearly that a file of the run folder does not fit the network."""
+    try:
+        yield
+    except TrainingError:
+        raise
+    except (RuntimeError, ValueError, KeyError, TypeError) as error:
+        raise TrainingError(
+            f"{path} belongs to another network ({error}); train into another folder, or remove this one to start anew"
+        ) from error
 
 
 class Trainer:
@@ -128,35 +121,39 @@ class Trainer:
         out: run folder: codec.pt, checkpoint.pt, tensorboard/, and at the end weights/.
         recipe: how to train.
         config: the network and its contract.
+        device: "cpu", or "auto" for what accelerate finds.
+
+    Raises:
+        TrainingError: what an earlier start left in ``out`` cannot be gone on from.
     """
 
     def __init__(
-        self, shards: list[Path], held_out: list[Path], out: Path, recipe: Recipe, config: NeuralComputerConfig
-    ) -> None:
-        torch.manual_seed(recipe.seed)  # the initial weights
+        self, shards: list[Path], held_out: list[Path], out: Path, recipe: Recipe, config: NeuralComputerConfig,
+        device: str = "auto",
+    ) -> None:  # fmt: skip
         out.mkdir(parents=True, exist_ok=True)
         self.out, self.recipe, self.shards, self.held_out = out, recipe, shards, held_out
-        self.accelerator = Accelerator()
+        self.accelerator = Accelerator(cpu=device == "cpu")
         self.console = Console()
-        self.net = Network(config)
-        codec = self._codec()
+        with torch.random.fork_rng():
+            torch.manual_seed(recipe.seed)  # the initial weights
+            self.net = Network(config)
         workers = max(1, torch.get_num_threads())
-        self.data = TokenData(shards, codec, recipe.max_tokens, workers)
-        self.probe_data = TokenData(held_out, codec, recipe.max_tokens, workers)
+        with self.accelerator.main_process_first():  # the others read what it wrote
+            self._load_codec()
+            self.data = TokenData(shards, self.net.codec, recipe.max_tokens, workers)
+            self.probe_data = TokenData(held_out, self.net.codec, recipe.max_tokens, workers)
         self.net.to(self.accelerator.device, torch.bfloat16)
-        codec.float()
+        self.net.codec.float()
         self.optimizer = MasterOptimizer(self.net, recipe.learning_rate)
         self.objective = self.accelerator.prepare(Objective(self.net))
         self.minutes, self.steps = 0.0, 0
         self.checkpoint = out / "checkpoint.pt"
         if self.checkpoint.exists():
-            saved = load_whole(self.checkpoint)
-            self.optimizer.load_state_dict(saved["optimizer"])
-            self.minutes, self.steps = saved["minutes"], saved["steps"]
-            self.console.print(f"resuming {out} at step {self.steps}, {self.minutes:.1f} minutes")
+            self._resume()
         process_seed = recipe.seed * 1_000_003 + self.steps * 1_009 + self.accelerator.process_index
         self.generator = torch.Generator().manual_seed(process_seed)
-        self.writer = SummaryWriter(str(out / "tensorboard"))
+        self.writer = SummaryWriter(str(out / "tensorboard")) if self.accelerator.is_main_process else None
 
     def fit(self) -> None:
         """Trains until the minutes are used up."""
@@ -172,12 +169,12 @@ class Trainer:
             terms = self.objective(batch, self.generator)
             self.accelerator.backward(terms["total"])
             norm = self.optimizer.step(rate_scale(self.minutes, r))
-            seconds = time.perf_counter() - start
+            seconds = self._main_process_says(time.perf_counter() - start)
             self.steps += 1
             self.minutes += seconds / 60
             now = {name: float(value.detach()) for name, value in terms.items() if value.dim() == 0} | {"norm": norm}
             means = {name: 0.95 * means.get(name, value) + 0.05 * value for name, value in now.items()}
-            if self.steps % 20 == 0 and self.accelerator.is_main_process:
+            if self.steps % 20 == 0:
                 self._report(means, float(batch["valid"].sum()) / seconds)
             if self.minutes - saved >= r.checkpoint_minutes:
                 self.save()
@@ -196,12 +193,11 @@ class Trainer:
 
     def network(self) -> Network:
         """Returns a float32 copy of the network as it stands."""
-        copy = Network(self.net.config)
-        copy.codec.load_state_dict(self.net.codec.state_dict())
+        network = copy.deepcopy(self.net).float()
         with torch.no_grad():
-            for p, (_, master) in zip(copy.parameters(), self.optimizer.pairs, strict=True):
+            for p, (_, master) in zip(network.parameters(), self.optimizer.pairs, strict=True):
                 p.copy_(master)
-        return copy
+        return network
 
     def probe(self) -> None:
         """Measures held-out sessions, teacher-forced per command family and in closed loop."""
@@ -209,18 +205,18 @@ class Trainer:
             return
         chosen = list(range(min(_PROBE_SESSIONS, len(self.probe_data.sessions))))
         result = {f"exact/{name}": x for name, x in family_accuracy(self.net, self.probe_data, chosen).items()}
-        with np.load(self.held_out[0]) as shard:
-            first = torch.from_numpy(shard["tiles"][shard["screen0"][0]])
-        codes = self.net.codec.encode_tiles(first)
-        bank = BootBank(codes[None].to(torch.int16), torch.zeros(0, dtype=torch.int16), torch.zeros(2, dtype=torch.int64))
+        shard = read_shard(self.held_out[0])
+        first = torch.from_numpy(shard["tiles"][shard["screen0"][0]])
+        codes = self.net.codec.encode_tiles(first.to(self.accelerator.device))
+        bank = BootBank(codes[None].to(torch.int16).cpu(), torch.zeros(0, dtype=torch.int16), torch.tensor([0, 0]))
         computer = NeuralComputer(self.network(), bank, device=str(self.accelerator.device))
-        run = closed_loop(computer, self.held_out[0], _PROBE_ROWS, _PROBE_STEPS)
-        for step in (25, 50, 100):
+        steps = self.recipe.probe_steps
+        run = closed_loop(computer, self.held_out[0], _PROBE_ROWS, steps)
+        for step in (steps // 4, steps // 2, steps):
             if len(run.exact):
                 result[f"closed_loop/exact_{step}"] = float(run.exact[:, step - 1].mean())
                 result[f"closed_loop/tiles_{step}"] = float(run.tiles[:, step - 1].mean())
-        for name, value in result.items():
-            self.writer.add_scalar(name, value, self.steps)
+        self._write_scalars(result)
         self.console.print("probe: " + " ".join(f"{name.split('/')[1]} {value:.4f}" for name, value in result.items()))
 
     def write_weights(self, bank: BootBank, training: dict[str, object]) -> Path:
@@ -237,20 +233,50 @@ class Trainer:
         NeuralComputer(network, bank, device="cpu").save_pretrained(weights)
         return weights
 
-    def _codec(self) -> nn.Module:
-        """Fits the codec on the shards, or reads the one of an earlier start of this run."""
+    def _load_codec(self) -> None:
+        """Reads the codec of an earlier start of this run, or fits it on the shards."""
         path, codec = self.out / "codec.pt", self.net.codec
         if path.exists():
-            codec.load_state_dict(load_whole(path))
+            with _of_this_network(path):
+                codec.load_state_dict(load_whole(path))
         else:
             fit_codec(codec, *count_tiles(self.shards), seed=self.recipe.seed)
             save_whole(codec.state_dict(), path)
-        return codec
+
+    def _resume(self) -> None:
+        """Goes on from the checkpoint."""
+        with _of_this_network(self.checkpoint):
+            saved = load_whole(self.checkpoint)
+            self.optimizer.load_state_dict(saved["optimizer"])
+            self.minutes, self.steps = saved["minutes"], saved["steps"]
+        if self.accelerator.is_main_process:
+            self.console.print(f"resuming {self.out} at step {self.steps}, {self.minutes:.1f} minutes")
+
+    def _main_process_says(self, seconds: float) -> float:
+        """Returns the main process's value in every process, so that all end after the same step."""
+        if self.accelerator.num_processes == 1:
+            return seconds
+        return float(broadcast(torch.tensor(seconds, dtype=torch.float64, device=self.accelerator.device)))
+
+    def _write_scalars(self, values: dict[str, float]) -> None:
+        """Gives numbers to TensorBoard."""
+        if self.writer is None:
+            return
+        try:
+            for name, value in values.items():
+                self.writer.add_scalar(name, value, self.steps)
+            self.writer.flush()
+        except OSError as error:
+            raise TrainingError(
+                f"{self.out / 'tensorboard'} could not be written ({error}); {_AFTER_FULL_DISK}"
+            ) from error
 
     def _report(self, means: dict[str, float], speed: float) -> None:
-        for name, value in means.items():
-            self.writer.add_scalar(f"train/{name}", value, self.steps)
-        self.console.print(
-            f"step {self.steps}, {self.minutes:.1f} of {self.recipe.minutes:g} min: loss {means['total']:.4f}, tokens right "
-            f"{means['token_right']:.4f}, tiles rendered right {means['rendered_right']:.4f}, {speed:.0f} tokens/s"
-        )
+        """Tells how training goes."""
+        self._write_scalars({f"train/{name}": value for name, value in means.items()})
+        if self.accelerator.is_main_process:
+            self.console.print(
+                f"step {self.steps}, {self.minutes:.1f} of {self.recipe.minutes:g} min: loss {means['total']:.4f}, "
+                f"tokens right {means['token_right']:.4f}, tiles rendered right {means['rendered_right']:.4f}, "
+                f"{speed:.0f} tokens/s"
+            )

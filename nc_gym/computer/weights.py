@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import json
+import shutil
 from pathlib import Path
 
 import torch
@@ -36,7 +38,9 @@ def choose_device(device: str) -> torch.device:
         chosen = torch.device(device)
         torch.empty(0, device=chosen)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ValueError(f"device={device!r} cannot be used here; choose 'auto', 'cpu' or a device of this machine") from error
+        raise ValueError(
+            f"device={device!r} cannot be used here; choose 'auto', 'cpu' or a device of this machine"
+        ) from error
     return chosen
 
 
@@ -47,15 +51,19 @@ def read_config(path: Path) -> NeuralComputerConfig:
         raise WeightsError(f"no weights at {path}: {CONFIG} is missing; pass a folder that `nc-gym train` wrote")
     try:
         raw = json.loads(file.read_text())
-        known = {f.name for f in dataclasses.fields(NeuralComputerConfig)}
-        unknown = set(raw) - known
-        if unknown:
-            raise WeightsError(f"{file} has unknown entries {sorted(unknown)}; were the weights made by a newer nc_gym?")
+        known = {f.name: f.type for f in dataclasses.fields(NeuralComputerConfig)}
+        if unknown := sorted(set(raw) - set(known)):
+            raise WeightsError(f"{file} has unknown entries {unknown}; were the weights made by a newer nc_gym?")
+        for name, value in raw.items():
+            if known[name] == "int" and (type(value) is not int or value < 1):
+                raise WeightsError(f"{file}: {name} is {value!r}, expected a positive whole number; restore the file")
         for name in ("keys", "gaze_layers"):
             raw[name] = tuple(raw[name])
         raw["boots"] = tuple(tuple(b) for b in raw["boots"])
         return NeuralComputerConfig(**raw)
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except WeightsError:
+        raise
+    except (ValueError, KeyError, TypeError) as error:
         raise WeightsError(f"{file} is not a neural computer's configuration ({error}); restore the file") from error
 
 
@@ -66,9 +74,13 @@ def load(path: Path) -> tuple[Network, BootBank]:
     tensors = _read_tensors(path / MODEL)
     expected = network.state_dict()
     if missing := sorted(set(expected) - set(tensors)):
-        raise WeightsError(f"{path / MODEL} lacks {missing[0]} ({len(missing)} missing); it belongs to another {CONFIG}")
+        raise WeightsError(
+            f"{path / MODEL} lacks {missing[0]} ({len(missing)} missing); take it and {CONFIG} from one training run"
+        )
     if extra := sorted(set(tensors) - set(expected)):
-        raise WeightsError(f"{path / MODEL} has {extra[0]} ({len(extra)} unexpected); it belongs to another {CONFIG}")
+        raise WeightsError(
+            f"{path / MODEL} has {extra[0]} ({len(extra)} unexpected); take it and {CONFIG} from one training run"
+        )
     for name, tensor in tensors.items():
         if tensor.shape != expected[name].shape:
             raise WeightsError(
@@ -76,27 +88,56 @@ def load(path: Path) -> tuple[Network, BootBank]:
                 "take both files from one training run"
             )
     network.load_state_dict(tensors)
-    boots = _read_tensors(path / BOOTS)
-    if set(boots) != _BOOT_NAMES:
-        raise WeightsError(f"{path / BOOTS} holds {sorted(boots)}, expected {sorted(_BOOT_NAMES)}; restore the file")
-    return network, BootBank(**boots)
+    return network, _read_boots(path / BOOTS, config)
 
 
 def save(path: Path, network: Network, bank: BootBank) -> None:
-    """Writes a weights folder; floating-point tensors as bf16."""
-    path.mkdir(parents=True, exist_ok=True)
+    """Writes a weights folder; floating-point tensors as bf16. Files that were there stay until all are written.
+
+    Raises:
+        WeightsError: the disk is full or the folder cannot be written.
+    """
     tensors = {
         name: t.detach().to("cpu", torch.bfloat16 if t.is_floating_point() else t.dtype).contiguous()
         for name, t in network.state_dict().items()
     }
-    (path / CONFIG).write_text(json.dumps(dataclasses.asdict(network.config), indent=1) + "\n")
-    save_file(tensors, path / MODEL)
-    save_file({"codes": bank.codes, "events": bank.events, "starts": bank.starts}, path / BOOTS)
+    partial = path.with_name(path.name + ".partial")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        partial.mkdir(exist_ok=True)
+        (partial / CONFIG).write_text(json.dumps(dataclasses.asdict(network.config), indent=1) + "\n")
+        save_file(tensors, partial / MODEL)
+        save_file({"codes": bank.codes, "events": bank.events, "starts": bank.starts}, partial / BOOTS)
+        for name in (CONFIG, MODEL, BOOTS):
+            (partial / name).replace(path / name)
+    except (OSError, SafetensorError) as error:
+        raise WeightsError(
+            f"weights could not be written to {path} ({error}); free some space and try again"
+        ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def sha256(path: Path) -> str:
     """Returns the sha256 of a file, hexadecimal."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _read_boots(file: Path, config: NeuralComputerConfig) -> BootBank:
+    """Reads boots.safetensors and checks it against the configuration."""
+    boots = _read_tensors(file)
+    if set(boots) != _BOOT_NAMES:
+        raise WeightsError(f"{file} holds {sorted(boots)}, expected {sorted(_BOOT_NAMES)}; restore the file")
+    starts = [0, *itertools.accumulate(len(boot) for boot in config.boots)]
+    frames = starts[-1] + len(config.boots)
+    if (
+        boots["starts"].tolist() != starts
+        or boots["events"].tolist() != [event for boot in config.boots for event in boot]
+        or boots["codes"].shape != (frames, config.num_tiles)
+        or not 0 <= int(boots["codes"].min()) <= int(boots["codes"].max()) < config.num_codes
+    ):
+        raise WeightsError(f"{file} does not hold the boots of {CONFIG}; take both files from one training run")
+    return BootBank(**boots)
 
 
 def _read_tensors(file: Path) -> dict[str, Tensor]:
