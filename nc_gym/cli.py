@@ -58,11 +58,12 @@ def examples(*commands: str) -> str:
 def demo(
     out: Annotated[Path, typer.Option(help="Folder of demo.mp4 and demo.png.")] = Path(),
     seed: Annotated[int, typer.Option(help="Seed of the episode.")] = 0,
+    weights: Weights = None,
 ) -> None:
     """Record the shipped agent in the neural terminal beside real bash, and compare the two."""
     from nc_gym.demo import run_demo
 
-    run_demo(out, seed)
+    run_demo(out, seed, weights)
 
 
 @app.command(
@@ -133,7 +134,8 @@ def train(
 
 @app.command(
     epilog=examples(
-        "nc-gym evaluate terminal --out docs", "nc-gym evaluate terminal --weights runs/terminal/weights --sessions 10"
+        "nc-gym evaluate terminal --out docs --card",
+        "nc-gym evaluate terminal --weights runs/terminal/weights --sessions 10 --out /tmp/fidelity",
     )
 )
 def evaluate(
@@ -145,16 +147,23 @@ def evaluate(
     out: Annotated[Path, typer.Option(help="Folder of the JSON file and the plots.")] = Path("docs"),
     denoise_steps: Annotated[int | None, typer.Option(min=1, help="Per tile. [default: as the weights say]")] = None,
     device: Device = "auto",
+    card: Annotated[bool, typer.Option("--card", help="Also write the model card, README.md of the weights.")] = False,
 ) -> None:
     """Run the neural computer on its own output beside the real one and compare their screens."""
     from rich.console import Console
 
     from nc_gym import fidelity_report
     from nc_gym.fidelity import evaluate as measure
+    from nc_gym.paths import data_root
 
     result = measure(weights, out, sessions, steps, seed, device, denoise_steps)
     Console().print(fidelity_report.table(result))
     typer.echo(f"Wrote {out / fidelity_report.JSON}, {fidelity_report.PLOT} and {fidelity_report.GALLERY}.")
+    if card:
+        from nc_gym.model_card import write_card
+
+        folder = weights or data_root() / "weights" / computer.value
+        typer.echo(f"Wrote {write_card(folder, out / fidelity_report.JSON)}.")
 
 
 @app.command(epilog=examples("nc-gym bench terminal", "nc-gym bench terminal --json docs/bench_terminal.json"))

@@ -26,14 +26,16 @@ SPEED_SECONDS = 3.0
 SPEED_ROWS = (1, 32)
 
 
-def run_demo(out: Path, seed: int) -> None:
+def run_demo(out: Path, seed: int, weights: Path | None = None) -> None:
     """Writes ``demo.mp4`` and ``demo.png`` into ``out``, prints the comparison and the speeds.
 
     Args:
         out: folder; created if missing.
         seed: of the agent's episode and of the held-out session.
+        weights: weights folder; None takes the shipped one.
     """
     console = Console()
+    folder = str(weights or data_root() / "weights" / "terminal")
     agent = shipped_agent(console)
     session = [event for event, _ in session_events("goal", seed, 0, "eval", SESSION_STEPS)]
     user = Agent("held-out user", "screen", lambda env, seed: follow(session))
@@ -41,7 +43,7 @@ def run_demo(out: Path, seed: int) -> None:
     video = out / "demo.mp4"
     with VideoWriter(video, RENDER_FPS) as writer:
         for env_id, actor, limit in ((TASK, agent, None), (FREE, user, SESSION_STEPS)):
-            sides = open_sides(env_id, "both", actor.obs)
+            sides = open_sides(env_id, "both", actor.obs, folder)
             try:
                 outcomes.append(film_episode(sides, actor.start, seed, writer, limit))
             finally:
@@ -50,7 +52,7 @@ def run_demo(out: Path, seed: int) -> None:
     strip(video, out / "demo.png", count=3)
     console.print(f"Wrote {video} ({writer.frames} frames) and {out / 'demo.png'}: {agent.name}, then {user.name}.")
     show_outcomes(outcomes)
-    print_speeds(console)
+    print_speeds(console, folder)
 
 
 def shipped_agent(console: Console) -> Agent:
@@ -62,12 +64,12 @@ def shipped_agent(console: Console) -> Agent:
     return load_agent("oracle")
 
 
-def print_speeds(console: Console) -> None:
+def print_speeds(console: Console, weights: str) -> None:
     """Measures and prints machine steps per second, neural and real."""
     from nc_gym.computer.computer import NeuralComputer
     from nc_gym.computer.machine import NeuralMachine
 
-    computer = NeuralComputer.from_pretrained(data_root() / "weights" / "terminal")
+    computer = NeuralComputer.from_pretrained(weights)
     for rows in SPEED_ROWS:
         speed = measure_machine(NeuralMachine(computer, rows), SPEED_SECONDS)
         console.print(f"neural terminal, {rows:2} in a batch: {speed.steps_per_second:6.0f} steps/s")
