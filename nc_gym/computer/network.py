@@ -7,7 +7,7 @@ from torch import nn
 from nc_gym.computer.codec import TileCodec
 from nc_gym.computer.config import NeuralComputerConfig
 from nc_gym.computer.event_log import EventLog
-from nc_gym.computer.renderer import Renderer, Scout
+from nc_gym.computer.renderer import Foresight, Renderer, Scout
 
 
 class Network(nn.Module):
@@ -20,3 +20,4 @@ class Network(nn.Module):
         self.log = EventLog(config)
         self.scout = Scout(config)
         self.renderer = Renderer(config)
+        self.foresight = Foresight(config)

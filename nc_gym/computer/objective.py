@@ -39,6 +39,17 @@ def noise_levels(n: int, generator: torch.Generator) -> Tensor:
     return torch.where(torch.rand(n, generator=generator) < 0.5, torch.ones(n), s)
 
 
+def coming_codes(batch: Batch, tokens: int, num_codes: int) -> Tensor:
+    """Returns the codes (B, T, tokens * S) that the next ``tokens`` tokens draw for the same event, else ``num_codes``."""
+    coming = []
+    for ahead in range(1, tokens + 1):
+        code = F.pad(batch["code"][:, ahead:], (0, 0, 0, ahead), value=num_codes)
+        same = F.pad(batch["index"][:, ahead:], (0, ahead), value=-1) == batch["index"]
+        same &= F.pad(batch["valid"][:, ahead:], (0, ahead), value=False)
+        coming.append(torch.where(same[..., None], code, num_codes))
+    return torch.cat(coming, -1)
+
+
 def flow_matching(net: Network, code: Tensor, condition: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Noises tiles and denoises them again.
 
@@ -96,6 +107,9 @@ def losses(net: Network, batch: Batch, generator: torch.Generator, render_share:
         "col": ce(col_logits, col),
         "code": ce(logits, code),
     }
+    coming = coming_codes(batch, net.config.foresight, net.config.num_codes)[valid]  # (M, foresight * S)
+    known = coming < net.config.num_codes
+    terms["foresight"] = 0.25 * ce(net.foresight.codes(net.foresight(h)[known]), coming[known])
     pick = (torch.rand(len(code), generator=generator) < render_share).to(code.device)
     condition = net.renderer.condition(
         slot[pick], net.codec.code_latents[batch["old"][valid][drawn][pick]], row[pick], col[pick]

@@ -45,6 +45,22 @@ class Scout(nn.Module):
         return Damage(shift, count, more, row.unflatten(-1, (self.slots, -1)), col.unflatten(-1, (self.slots, -1)))
 
 
+class Foresight(nn.Module):
+    """A training target only: h_t names the codes of the tiles that the next tokens of its event will draw.
+
+    A later tile can be guessed from the tiles before it; the first token of an event must have worked out all of them.
+    """
+
+    def __init__(self, config: NeuralComputerConfig, width: int = 64) -> None:
+        super().__init__()
+        self.slots = nn.Linear(config.width, config.foresight * config.group * width, bias=False)
+        self.codes = nn.Linear(width, config.num_codes)
+
+    def forward(self, h: Tensor) -> Tensor:
+        """h (M, d) -> hidden states (M, foresight * S, width) that ``codes`` turns into logits."""
+        return norm(self.slots(h).unflatten(-1, (-1, self.codes.in_features)))
+
+
 def noise_embedding(s: Tensor, dim: int) -> Tensor:
     """Sinusoids (..., dim) of the noise level s in [0, 1]."""
     frequency = torch.exp(torch.arange(dim // 2, device=s.device) * (math.log(1000.0) / (dim // 2)))
