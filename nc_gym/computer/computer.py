@@ -46,7 +46,7 @@ class NeuralComputer:
         self.network.codec.float()
         self.bank = bank
         self.config: NeuralComputerConfig = network.config
-        self.sampler = FlowSampler(denoise_steps or self.config.denoise_steps)
+        self.sampler = FlowSampler(self.config.denoise_steps if denoise_steps is None else denoise_steps)
         self._booted: dict[int, RuntimeState] = {}
 
     @classmethod
@@ -91,7 +91,8 @@ class NeuralComputer:
             rows: bool (N,), which rows step; all if None.
         """
         c = self.config
-        active = torch.arange(len(state), device=self.device) if rows is None else torch.nonzero(rows.to(self.device))[:, 0]
+        rows = torch.ones(len(state), dtype=torch.bool) if rows is None else rows
+        active = torch.nonzero(rows.to(self.device))[:, 0]
         if not len(active):
             return
         state.damage[active] = 0.0
@@ -156,7 +157,8 @@ class NeuralComputer:
     def _boot_template(self, boot: int) -> RuntimeState:
         """Replays a recorded boot into a state of one row, once."""
         if not 0 <= boot < len(self.bank):
-            raise ValueError(f"boot {boot}; these weights hold {len(self.bank)} boots: choose one in [0, {len(self.bank)})")
+            held = len(self.bank)
+            raise ValueError(f"boot {boot}; these weights hold {held} boots: choose one in [0, {held})")
         if boot not in self._booted:
             state = RuntimeState.empty(self.config, 1, self.device, self.dtype)
             session, first, last = self.bank.session(boot, self.config)
@@ -187,7 +189,7 @@ class NeuralComputer:
                 state.focus[:] = max(0, int(state.focus) - int(session.shift[t]))
 
     def _gaze(self, state: RuntimeState, active: Tensor, focus: Tensor) -> Tensor:
-        """Returns the codes (A, gaze_rows * columns) of the tile rows that end at ``focus``; code 0 above the screen."""
+        """Returns the codes (A, gaze_rows * columns) of the tile rows ending at ``focus``; code 0 above the screen."""
         c = self.config
         screen = state.codes[active].unflatten(1, (c.tile_rows, c.tile_columns))
         row = focus[:, None] + torch.arange(1 - c.gaze_rows, 1, device=self.device)  # (A, gaze_rows)

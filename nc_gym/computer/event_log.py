@@ -18,6 +18,7 @@ from nc_gym.computer.memory import LogMemory
 
 
 def norm(x: Tensor) -> Tensor:
+    """Normalises the last dimension to mean 0 and variance 1."""
     return F.layer_norm(x, (x.shape[-1],))  # no affine: one fused kernel, also in bf16
 
 
@@ -68,7 +69,7 @@ class GazeAttention(nn.Module):
         self.out = nn.Linear(self.heads * self.dim, config.width, bias=False)
 
     def forward(self, x: Tensor, gaze: Tensor) -> Tensor:
-        """x (M, d), gaze keys and values (M, W, 2 gd) -> (M, d)."""
+        """Maps x (M, d) and gaze keys and values (M, W, 2 gd) to (M, d)."""
         q = norm(self.query(x).unflatten(-1, (self.heads, self.dim))) * self.gain  # heads share keys and values
         key, value = gaze.split(self.dim, -1)
         weight = (q @ key.transpose(1, 2) * self.dim**-0.5).softmax(-1)  # (M, H, W)
@@ -86,7 +87,7 @@ class GazeEncoder(nn.Module):
         self.place = nn.Parameter(torch.randn(w, 2 * g) * 0.3)
 
     def forward(self, codes: Tensor) -> Tensor:
-        """codes (..., W) -> keys and values (..., W, 2 gd)."""
+        """Maps codes (..., W) to keys and values (..., W, 2 gd)."""
         e = F.pad(self.code(codes), (0, 0, 1, 1))
         near = torch.cat([e[..., :-2, :], e[..., 1:-1, :], e[..., 2:, :]], -1)
         key, value = (self.project(near) + self.place).chunk(2, -1)
@@ -108,13 +109,14 @@ class Block(nn.Module):
         self.down = nn.Linear(4 * d, d, bias=False)
 
     def split(self, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """x (B, T, d) -> rotated q (B, H, T, hd), rotated k and v (B, kv, T, hd)."""
+        """Maps x (B, T, d) to rotated q (B, H, T, hd), rotated k and v (B, kv, T, hd)."""
         heads = self.qkv(x).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)  # (B, H + 2 kv, T, hd)
         qk, v = heads.split([self.heads + self.kv, self.kv], 1)
         q, k = rotate(norm(qk) * self.gain, cos, sin).split([self.heads, self.kv], 1)
         return q, k, v
 
     def mlp(self, x: Tensor) -> Tensor:
+        """Maps x (..., d) to (..., d)."""
         return self.down(F.gelu(self.up(norm(x)), approximate="tanh"))
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, gaze: Tensor) -> Tensor:

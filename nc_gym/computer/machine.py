@@ -37,7 +37,8 @@ class NeuralMachine:
 
     def step(self, events: NDArray[np.int64], rows: NDArray[np.bool_]) -> None:
         """Sends one event to each row where ``rows`` (N,) is true."""
-        self.computer.step(self.state, torch.from_numpy(np.asarray(events)).long(), torch.from_numpy(np.asarray(rows, bool)))
+        chosen = torch.from_numpy(np.asarray(rows, bool))
+        self.computer.step(self.state, torch.from_numpy(np.asarray(events)).long(), chosen)
 
     def screens(self) -> NDArray[np.uint8]:
         """Returns a fresh copy of all screens, uint8 (N, H, W, 3)."""

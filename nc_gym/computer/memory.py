@@ -89,10 +89,10 @@ class LogMemory:
 
     def select(self, rows: Tensor) -> LogMemory:
         """Returns a copy of some rows, cut to what they use."""
-        used = min(max(int(self.length[rows].max()), 1), self.limit)
-        return LogMemory(
-            self.keys[:, rows, :, :used], self.values[:, rows, :, :used], self.taps[:, rows], self.length[rows], self.limit
-        )
+        length = self.length[rows]
+        used = min(max(length.tolist(), default=1) or 1, self.limit)
+        keys, values = self.keys[:, rows, :, :used], self.values[:, rows, :, :used]
+        return LogMemory(keys, values, self.taps[:, rows], length, self.limit)
 
     def assign(self, rows: Tensor, other: LogMemory) -> None:
         """Overwrites ``rows`` (A,) with the A rows of ``other``."""

@@ -40,7 +40,7 @@ def noise_levels(n: int, generator: torch.Generator) -> Tensor:
 
 
 def coming_codes(batch: Batch, tokens: int, num_codes: int) -> Tensor:
-    """Returns the codes (B, T, tokens * S) that the next ``tokens`` tokens draw for the same event, else ``num_codes``."""
+    """Returns the codes (B, T, tokens * S) that the next tokens draw for the same event, else ``num_codes``."""
     coming = []
     for ahead in range(1, tokens + 1):
         code = F.pad(batch["code"][:, ahead:], (0, 0, 0, ahead), value=num_codes)

@@ -57,7 +57,7 @@ class Foresight(nn.Module):
         self.codes = nn.Linear(width, config.num_codes)
 
     def forward(self, h: Tensor) -> Tensor:
-        """h (M, d) -> hidden states (M, foresight * S, width) that ``codes`` turns into logits."""
+        """Maps h (M, d) to hidden states (M, foresight * S, width) that ``codes`` turns into logits."""
         return norm(self.slots(h).unflatten(-1, (-1, self.codes.in_features)))
 
 

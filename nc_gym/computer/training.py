@@ -184,6 +184,8 @@ class Trainer:
                 probed = self.minutes
         self.save()
         self.probe()
+        if self.writer is not None:
+            self.writer.close()
 
     def save(self) -> None:
         """Writes the checkpoint."""

@@ -50,7 +50,7 @@ def read_config(path: Path) -> NeuralComputerConfig:
     if not file.is_file():
         raise WeightsError(f"no weights at {path}: {CONFIG} is missing; pass a folder that `nc-gym train` wrote")
     try:
-        raw = json.loads(file.read_text())
+        raw = dict(json.loads(file.read_text()))
         known = {f.name: f.type for f in dataclasses.fields(NeuralComputerConfig)}
         if unknown := sorted(set(raw) - set(known)):
             raise WeightsError(f"{file} has unknown entries {unknown}; were the weights made by a newer nc_gym?")
