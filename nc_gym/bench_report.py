@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ WINDOW = 50  # steps per point of the plot
 def tables(result: dict[str, Any]) -> Group:
     """Returns the measurements of ``bench_terminal`` as tables."""
     speed = Table(title=f"Terminal on {result['host']['cpu']}, {result['host']['torch_threads']} threads")
-    for column in ("machine", "rows", "ms/step", "steps/s", "tiles denoised", "as environment, steps/s", "GFLOP/s"):
+    for column in ("machine", "rows", "ms/step", "steps/s", "damage", "env steps/s", "GFLOP/s"):
         speed.add_column(column, justify="left" if column == "machine" else "right")
     rates = result["arithmetic"]["step_gflops"]
     for machine, environment in zip(result["neural"], result["neural_environment"], strict=True):
@@ -24,8 +25,8 @@ def tables(result: dict[str, Any]) -> Group:
         cells = _speed_cells(machine, environment)
         speed.add_row("neural", *cells, f"{rates[rows]:.1f}")
     speed.add_row("real bash", *_speed_cells(result["real"], result["real_environment"]), "")
-    for processes, rate in result["real_processes"].items():
-        speed.add_row(f"real bash, processes: {processes}", processes, "", f"{rate:.0f}", "", "", "")
+    for processes, rate in result["real_processes"].items():  # steps/s of all together
+        speed.add_row(f"real bash, {processes} processes", processes, "", f"{rate:.0f}", "", "", "")
     other = Table(title="Calls and arithmetic")
     other.add_column("what")
     other.add_column("measured", justify="right")
@@ -71,7 +72,9 @@ def write(result: dict[str, Any], path: str | Path) -> None:
     """Writes the JSON file and, beside it, ``bench_flat.png``."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(result, indent=1) + "\n")
+    lists = re.compile(r"\[[^\[\]{}]*\]")
+    text = lists.sub(lambda found: " ".join(found[0].split()), json.dumps(result, indent=1))  # one line per list
+    path.write_text(text + "\n")
     plot_episode(result["episode_ms"], path.with_name("bench_flat.png"))
 
 
