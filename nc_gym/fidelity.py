@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +23,11 @@ from nc_gym.computer.machine import NeuralMachine
 from nc_gym.computer.weights import BOOTS, CONFIG, MODEL, sha256
 from nc_gym.fidelity_forced import Forced, teacher_forced
 from nc_gym.fidelity_run import Run, Sessions, closed_loop, held_out_sessions, idle_changes, join
-from nc_gym.machines.keys import KEYS, encode
+from nc_gym.machines.keys import encode
 from nc_gym.machines.terminal import BashTerminal
 from nc_gym.opening import Options, shared_computer
 from nc_gym.paths import data_root
 from nc_gym.registration import load_card
-from nc_gym.traces.home import FAMILIES
 
 STEPS = (10, 25, 50, 100, 200)
 PAPER_FRAMES = 5
@@ -41,7 +39,8 @@ DEFINITIONS = {
     "closed_loop.exact": "share of sessions whose screen has all 480 characters and the cursor right",
     "closed_loop.cursor": "share of sessions whose cursor is at the right cell",
     "closed_loop.pixels": "share of sessions whose screen has all 184,320 colour values right",
-    "intervals": f"low and high: 95 % percentile bootstrap over sessions, {scores.RESAMPLES} resamples",
+    "intervals": f"low and high: 95 % percentile bootstrap over sessions, {scores.RESAMPLES} resamples; "
+    "of width 0 where all sessions agree, which does not mean certainty",
     "events.closed_loop": "of the events before which the two screens were exact, the share after which they are exact",
     "events.teacher_forced": "share of events whose whole next screen is drawn right, all pixels, after the true past",
     "events.*.kinds.key": "all events but Enter and the no-op",
@@ -207,15 +206,8 @@ def paper(run: Run) -> dict[str, Any]:
 
 def first_errors(run: Run) -> dict[str, int]:
     """Counts the sessions that never went wrong, and the others by the event that was the first to."""
-    return dict(Counter(name for name in _first_errors(run)).most_common())
-
-
-def _first_errors(run: Run) -> Iterator[str]:
-    for n, divergence in enumerate(run.divergences):
-        if divergence is None:
-            yield "never"
-        elif divergence.step == 0:
-            yield "boot"
-        else:
-            family = run.sessions.families[n, divergence.step - 1]
-            yield FAMILIES[family] if family else f"key {KEYS[run.sessions.events[n, divergence.step - 1]]}"
+    names = (
+        "never" if case is None else commands.event_name(run.sessions, n, case.step)
+        for n, case in enumerate(run.divergences)
+    )
+    return dict(Counter(names).most_common())

@@ -105,6 +105,14 @@ class _Books:
         self.written = {path: k for path, k in self.written.items() if not {path, *path.parents} & set(gone)}
 
 
+def event_name(sessions: Sessions, n: int, step: int) -> str:
+    """Names what session ``n`` did at ``step``, counted from 1: a key, or the family of the command that ran."""
+    if step == 0:
+        return "boot"
+    family = sessions.families[n, step - 1]
+    return FAMILIES[family] if family else f"key {KEYS[sessions.events[n, step - 1]]}"
+
+
 def arithmetic(sessions: Sessions) -> NDArray[np.bool_]:
     """Returns the Enter events of sums and differences that the network has to work out itself."""
     return sessions.families == FAMILY_INDEX["arithmetic"]

@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from nc_gym.comparison import side_by_side, text_line
-from nc_gym.fidelity_commands import ENTER, command_line
+from nc_gym.fidelity_commands import ENTER, command_line, event_name
 from nc_gym.fidelity_run import Divergence, Run
 from nc_gym.machines.keys import KEYS
 
 JSON, PLOT, GALLERY = "fidelity_terminal.json", "fidelity_terminal.png", "failures_terminal.png"
 GALLERY_SIZE = 8
 _CURVES = {"characters": "characters right", "exact": "exact screens", "cursor": "cursor right"}
-_SEPARATOR = 12  # dark pixel rows between two cases
+_SEPARATOR = 16  # dark pixel rows between two cases
 
 
 def command(
@@ -74,15 +74,23 @@ def plot(result: dict[str, Any], path: Path) -> None:
 
 
 def gallery(run: Run) -> NDArray[np.uint8]:
-    """Returns a picture of the sessions that went wrong first, neural beside real, uint8 (H, W, 3)."""
-    failed = [(divergence, n) for n, divergence in enumerate(run.divergences) if divergence is not None]
-    failed.sort(key=lambda case: (case[0].step, case[1]))
+    """Returns a picture of first mistakes, neural beside real, uint8 (H, W, 3): the earliest of each kind first."""
+    failed = _by_kind(run)
     if not failed:
         count, steps = run.sessions.events.shape
         return text_line(f"All {count} sessions agree at each of {steps} steps.", width=656, scale=1)
     frames = [side_by_side(case.neural, case.real, title(run, n, case), scale=1) for case, n in failed[:GALLERY_SIZE]]
     gap = np.zeros((_SEPARATOR, frames[0].shape[1], 3), np.uint8)
     return np.concatenate([part for frame in frames for part in (frame, gap)][:-1])
+
+
+def _by_kind(run: Run) -> list[tuple[Divergence, int]]:
+    """Returns each session's first mistake: the earliest of every kind of event, then the second of each, ..."""
+    failed = [(divergence, n) for n, divergence in enumerate(run.divergences) if divergence is not None]
+    failed.sort(key=lambda case: (case[0].step, case[1]))
+    names = [event_name(run.sessions, n, case.step) for case, n in failed]
+    ranks = [names[:i].count(name) for i, name in enumerate(names)]
+    return [failed[i] for i in sorted(range(len(failed)), key=lambda i: (ranks[i], i))]
 
 
 def title(run: Run, n: int, case: Divergence) -> str:

@@ -108,27 +108,20 @@ on real bash (`machine="real"`), which has the same spaces. It is no shell: what
 def architecture(network: Network) -> str:
     """Returns the section on sizes, from the configuration and the tensors themselves."""
     c = network.config
-    total = sum(parameter.numel() for parameter in network.parameters())
-    parts = {name: sum(p.numel() for p in getattr(network, name).parameters()) for name in ("log", "scout", "renderer")}
-    rows = [
-        ("codec", f"{c.num_codes} codes of {c.tile_width}×{c.tile_height} pixels, latents of {c.latent_dim}", 0),
-        (
-            "event log",
-            f"causal transformer, {c.num_layers} layers, width {c.width}, {c.num_heads} heads, "
-            f"{c.num_kv_heads} key/value heads, ring of {c.memory_tokens} tokens",
-            parts["log"],
-        ),
-        ("scout", "names the damaged tiles", parts["scout"]),
-        (
-            "renderer",
-            f"flow-matching denoiser, {c.renderer_layers} layers, width {c.renderer_width}, {c.group} tiles per token, "
-            f"{c.denoise_steps} denoising step(s)",
-            parts["renderer"],
-        ),
-    ]
-    lines = [f"| {name} | {what} | {count:,} |" for name, what, count in rows]
+    what = {
+        "codec": f"{c.num_codes} codes of {c.tile_width}×{c.tile_height} pixels, latents of {c.latent_dim}; a table",
+        "log": f"event log: causal transformer, {c.num_layers} layers, width {c.width}, {c.num_heads} heads, "
+        f"{c.num_kv_heads} key/value heads, ring of {c.memory_tokens} tokens",
+        "scout": "names the motion and the damaged tiles",
+        "renderer": f"flow-matching denoiser, {c.renderer_layers} layers, width {c.renderer_width}, {c.group} tiles "
+        f"per token, {c.denoise_steps} denoising step(s)",
+        "foresight": "a training target only",
+    }
+    counts = {name: sum(p.numel() for p in module.parameters()) for name, module in network.named_children()}
+    lines = [f"| {name} | {what[name]} | {count:,} |" for name, count in counts.items()]
     head = "| part | what | trained parameters |\n| --- | --- | --- |"
-    return f"## Architecture\n\n{total:,} trained parameters, stored as bf16.\n\n{head}\n" + "\n".join(lines) + "\n"
+    total = f"{sum(counts.values()):,} trained parameters, stored as bf16."
+    return f"## Architecture\n\n{total}\n\n{head}\n" + "\n".join(lines) + "\n"
 
 
 def recipe(config: NeuralComputerConfig) -> str:

@@ -26,7 +26,16 @@ from nc_gym.computer.objective import losses
 from nc_gym.computer.weights import WeightsError
 from nc_gym.fidelity_commands import command_line, families, kinds, named_keys, recall
 from nc_gym.fidelity_forced import Forced, record, teacher_forced
-from nc_gym.fidelity_run import Run, Sessions, changed_cells, closed_loop, held_out_sessions, idle_changes, join
+from nc_gym.fidelity_run import (
+    Divergence,
+    Run,
+    Sessions,
+    changed_cells,
+    closed_loop,
+    held_out_sessions,
+    idle_changes,
+    join,
+)
 from nc_gym.machines.keys import encode
 from nc_gym.machines.terminal import BashTerminal
 from nc_gym.reader import read_screens
@@ -349,6 +358,18 @@ def test_the_gallery_names_session_step_and_command(learned):
     text = readable(fidelity_report.gallery(run)[:48])
     assert run.divergences[1] is None
     assert f"session 0, step {run.divergences[0].step}, " in text and "cells differ" in text
+
+
+def test_the_gallery_shows_every_kind_of_mistake_before_a_second_of_one(twins):
+    screen = np.zeros((192, 320, 3), np.uint8)
+    other = screen + np.uint8(255)
+    cases = [Divergence(12, screen, other), Divergence(14, screen, other)]  # a redirection, then an Enter of arithmetic
+    run = twins.take(np.array([0, 0, 1]))
+    run.divergences[:] = [cases[0], cases[0], cases[1]]
+    text = readable(fidelity_report.gallery(run))
+    titles = ["session 0, step 12, Enter after: echo hi > f", "session 2, step 14", "session 1, step 12"]
+    places = [text.find(title) for title in titles]
+    assert -1 not in places and places == sorted(places)
 
 
 def test_the_model_card_holds_the_measured_numbers(evaluated, tiny_weights):
