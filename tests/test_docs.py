@@ -82,9 +82,9 @@ def test_a_readme_without_a_marker_is_refused():
 
 @pytest.mark.parametrize("page", [p for p in PAGES if python_blocks(p)], ids=lambda page: page.name)
 def test_python_blocks_run(page, tmp_path):
-    for block in python_blocks(page):
-        done = subprocess.run([sys.executable, "-c", block], capture_output=True, text=True, cwd=tmp_path, timeout=120)
-        assert done.returncode == 0, done.stderr
+    script = "\n".join(python_blocks(page))  # a page is read from top to bottom
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path, timeout=120)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
