@@ -165,10 +165,11 @@ class EventLog(nn.Module):
         self.code = nn.Embedding(S * (K + 1), d)  # each slot of the group has its own table
         self.place = nn.Embedding(S * (config.tile_rows + config.tile_columns), d)
         self.gaze_encoder = GazeEncoder(config)
-        self.blocks = nn.ModuleList(Block(config, i in config.gaze_layers) for i in range(config.num_layers))
+        blocks = [Block(config, i in config.gaze_layers) for i in range(config.num_layers)]
+        self.blocks = nn.ModuleList(blocks)
         for table in (self.event, self.focus, self.shift, self.code, self.place, self.gaze_encoder.code):
             nn.init.normal_(table.weight, std=0.5)
-        for block in self.blocks:
+        for block in blocks:
             nn.init.zeros_(block.out.weight)
             nn.init.zeros_(block.down.weight)
             if block.gaze is not None:
@@ -222,6 +223,6 @@ class EventLog(nn.Module):
         cos, sin = cos[:, None, None], sin[:, None, None]  # (A, 1, 1, hd/4) against (A, H, 1, hd)
         x = self.embed(t)[:, 0]
         for layer, block in enumerate(self.blocks):
-            x = block.step(x, cos, sin, gaze, memory, layer)
+            x = block.step(x, cos, sin, gaze, memory, layer)  # type: ignore[operator]  # a Block
         memory.advance()
         return norm(x)

@@ -96,7 +96,7 @@ def load_whole(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise TrainingError(f"{path} is not a checkpoint of this version ({error}); remove it to start anew") from error
+        raise TrainingError(f"{path} is damaged or of another version; remove it to start anew") from error
 
 
 @contextmanager
@@ -107,8 +107,9 @@ def _of_this_network(path: Path) -> Iterator[None]:
     except TrainingError:
         raise
     except (RuntimeError, ValueError, KeyError, TypeError) as error:
+        reason = " ".join(str(error).split())[:160]  # torch's may fill many lines
         raise TrainingError(
-            f"{path} belongs to another network ({error}); train into another folder, or remove this one to start anew"
+            f"{path} belongs to another network ({reason}); train into another folder, or remove this one to start anew"
         ) from error
 
 
