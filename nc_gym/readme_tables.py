@@ -56,8 +56,8 @@ def _speed_cells(machine: dict[str, Any], environment: dict[str, Any]) -> tuple[
 def _host_sentence(result: dict[str, Any]) -> str:
     host, rates = result["host"], result["arithmetic"]["matrix_product_gflops"]
     return (
-        f"{host['cpu']}, torch {host['versions']['torch']} (threads: {host['torch_threads']}); its matrix products reach "
-        f"{rates['float32']:.0f} GFLOP/s in float32 and {rates['bfloat16']:.0f} in bfloat16, the steps below "
+        f"{host['cpu']}, torch {host['versions']['torch']} (threads: {host['torch_threads']}); its matrix products "
+        f"reach {rates['float32']:.0f} GFLOP/s in float32 and {rates['bfloat16']:.0f} in bfloat16, the steps below "
         f"{', '.join(f'{rate:.1f}' for rate in result['arithmetic']['step_gflops'].values())}."
     )
 
