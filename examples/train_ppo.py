@@ -25,6 +25,7 @@ from stable_baselines3.common.callbacks import ProgressBarCallback
 from stable_baselines3.common.vec_env import VecMonitor
 
 import nc_gym
+from nc_gym.env import ComputerEnv
 from nc_gym.sb3 import CHARS_POLICY, ComputerVecEnv, teach_copying
 
 gym.register_envs(nc_gym)
@@ -50,7 +51,13 @@ def parse_args() -> argparse.Namespace:
 
 def make_envs(machine: str, num_envs: int, args: argparse.Namespace) -> ComputerVecEnv:
     envs = gym.make_vec(
-        ID, num_envs=num_envs, obs="chars", autoreset_mode="SameStep", machine=machine, weights=args.weights, device=args.device
+        ID,
+        num_envs=num_envs,
+        obs="chars",
+        autoreset_mode="SameStep",
+        machine=machine,
+        weights=args.weights,
+        device=args.device,
     )
     return ComputerVecEnv(envs)
 
@@ -61,24 +68,30 @@ def make_envs(machine: str, num_envs: int, args: argparse.Namespace) -> Computer
 def test(machine: str, player: str, model: PPO | None, args: argparse.Namespace) -> dict[str, Any]:
     """Plays ``args.episodes`` episodes one after another and returns the success rate and the mean return."""
     env = gym.make(ID, obs="chars", machine=machine, weights=args.weights, device=args.device)
+    computer = env.unwrapped
+    assert isinstance(computer, ComputerEnv)
     rng = np.random.default_rng(args.test_seed)
     returns, successes = [], []
     for episode in range(args.episodes):
         obs, info = env.reset(seed=args.test_seed + episode)
-        plan = iter(env.unwrapped.oracle()) if player == "oracle" else None
+        plan = iter(computer.oracle()) if player == "oracle" else None
         done, total = False, 0.0
         while not done:
             if model is not None:
                 action = int(model.predict(obs, deterministic=True)[0])
             else:
-                action = next(plan, 0) if plan is not None else int(rng.integers(env.action_space.n))
+                action = next(plan, 0) if plan is not None else int(rng.integers(len(computer.keys)))
             obs, reward, terminated, truncated, info = env.step(action)
             total += float(reward)
             done = terminated or truncated
         returns.append(total)
         successes.append(info["is_success"])
     env.close()
-    result = {"success_rate": float(np.mean(successes)), "mean_return": float(np.mean(returns)), "std_return": float(np.std(returns))}
+    result = {
+        "success_rate": float(np.mean(successes)),
+        "mean_return": float(np.mean(returns)),
+        "std_return": float(np.std(returns)),
+    }
     print(f"{player:>7} on {machine:>6}: success {result['success_rate']:.2f}, return {result['mean_return']:.3f}")
     return {"player": player, "machine": machine, "episodes": args.episodes, "seed": args.test_seed} | result
 

@@ -125,7 +125,8 @@ class Run:
 
     def take(self, rows: NDArray[np.int64]) -> Run:
         """Returns the sessions numbered ``rows``."""
-        divergences, outputs = ([values[row] for row in rows] for values in (self.divergences, self.outputs))
+        divergences = [self.divergences[row] for row in rows]
+        outputs = [self.outputs[row] for row in rows]
         return Run(
             self.sessions.take(rows), self.neural.take(rows), self.real.take(rows), self.pixels[rows], divergences,
             outputs, self.broken[rows],
@@ -196,7 +197,7 @@ def join(runs: Sequence[Run]) -> Run:
         raise RuntimeError(
             f"the real shells of all {len(broken)} sessions died or hung; free some memory and try again"
         )
-    return Run(sessions, *sides, pixels, divergences, outputs, broken).take(np.flatnonzero(~broken))
+    return Run(sessions, sides[0], sides[1], pixels, divergences, outputs, broken).take(np.flatnonzero(~broken))
 
 
 def idle_changes(machine: Machine, sessions: Sessions, noops: int, progress: bool = False) -> NDArray[np.int64]:

@@ -84,7 +84,9 @@ class GoalUser:
         mistakes: chance of a slip at each character.
     """
 
-    def __init__(self, rng: Random, split: Split, weights: Mapping[str, float], mistakes: float = _MISTAKE_SHARE) -> None:
+    def __init__(
+        self, rng: Random, split: Split, weights: Mapping[str, float], mistakes: float = _MISTAKE_SHARE
+    ) -> None:
         self.rng = rng
         self.split = split
         self.mistakes = mistakes
