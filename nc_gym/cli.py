@@ -91,6 +91,7 @@ def record(
 @app.command(
     epilog=examples(
         "nc-gym collect terminal --sessions 4000 --steps 192 --seed 0 --out traces/terminal",
+        "nc-gym collect terminal --sessions 9000 --steps 120 --seed 4 --user drill --out traces/terminal/drill",
         "nc-gym collect terminal --sessions 60 --steps 200 --seed 1 --split eval --out traces/heldout",
     )
 )
@@ -101,12 +102,15 @@ def collect(
     steps: Annotated[int, typer.Option(min=1, help="Events per session.")] = 192,
     seed: Annotated[int, typer.Option(help="Seed of the users.")] = 0,
     split: Annotated[Split, typer.Option(help="Words of training or of evaluation.")] = Split.train,
+    user: Annotated[str | None, typer.Option(help="Only this user, e.g. drill. [default: a mix]")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Parallel processes.")] = 2,
 ) -> None:
     """Record synthetic users on the real computer."""
     from nc_gym.traces.recorder import collect_terminal
+    from nc_gym.traces.users import DEFAULT_MIX
 
-    recorded = collect_terminal(sessions, steps, seed, out, split.value, workers)
+    users = {user: 1.0} if user else DEFAULT_MIX
+    recorded = collect_terminal(sessions, steps, seed, out, split.value, workers, users)
     typer.echo(f"Recorded {recorded} sessions; {out} holds {sessions}.")
 
 

@@ -77,12 +77,17 @@ def train(
     texts = load_card("terminal").boots
     if config is None:
         config = NeuralComputerConfig(keys=KEYS, boots=tuple(tuple(encode(text)) for text in texts))
-    shard_folder = out / "shards"
+    shard_folder, source = out / "shards", out / "traces.txt"
+    if source.exists() and source.read_text() != str(traces.resolve()):
+        raise TrainingError(
+            f"{out} was started on the traces {source.read_text()}, not {traces.resolve()}; choose another --out"
+        )
     with PartialState(cpu=device == "cpu").main_process_first():
         if not shard_folder.exists():
             partial = out / "shards-partial"  # renamed when whole, so that a killed start begins again
             build_shards(traces, partial)
             partial.rename(shard_folder)
+            source.write_text(str(traces.resolve()))
     learned, held_out = split_shards(find_shards([shard_folder]))
     trainer = Trainer(learned, held_out, out, Recipe(minutes=minutes, seed=seed), config, device)
     trainer.fit()

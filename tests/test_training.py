@@ -298,6 +298,14 @@ def test_train_ends_with_a_weights_folder_that_gym_loads(traces, tmp_path):
     assert nc_gym.computer.weights.read_config(again).training["steps"] == facts["steps"]
 
 
+def test_a_run_is_not_resumed_on_other_traces(traces, tmp_path):
+    out = tmp_path / "run"
+    (out / "shards").mkdir(parents=True)
+    (out / "traces.txt").write_text("/elsewhere")
+    with pytest.raises(TrainingError, match=r"started on the traces /elsewhere, not .*choose another --out"):
+        nc_gym.train.train(traces, 1, out, 0, None, "cpu", config=CONFIG)
+
+
 def test_an_unknown_device_is_refused(traces, tmp_path):
     with pytest.raises(
         TrainingError, match="device='gpu'; use auto or cpu here, and `accelerate launch` to choose GPUs"
