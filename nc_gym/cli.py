@@ -147,7 +147,7 @@ def evaluate(
     weights: Weights = None,
     sessions: Annotated[int, typer.Option(min=1, help="Held-out sessions.")] = 60,
     steps: Annotated[int, typer.Option(min=1, help="Events per session.")] = 200,
-    seed: Annotated[int, typer.Option(help="Seed of the held-out users.")] = 9001,
+    seed: Annotated[int, typer.Option(help="Seed of the held-out users.")] = 70001,
     out: Annotated[Path, typer.Option(help="Folder of the JSON file and the plots.")] = Path("docs"),
     denoise_steps: Annotated[int | None, typer.Option(min=1, help="Per tile. [default: as the weights say]")] = None,
     device: Device = "auto",

@@ -59,7 +59,7 @@ def evaluate(
     out: str | Path = "docs",
     sessions: int = 60,
     steps: int = 200,
-    seed: int = 9001,
+    seed: int = 70001,
     device: str = "auto",
     denoise_steps: int | None = None,
     batch: int = 32,

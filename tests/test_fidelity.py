@@ -149,8 +149,8 @@ def test_changed_cells_count_each_cell_once():
 
 
 def test_held_out_sessions_are_reproducible_and_type_held_out_words():
-    sessions = held_out_sessions(12, 150, 9001)
-    again, other = held_out_sessions(12, 150, 9001), held_out_sessions(12, 150, 9002)
+    sessions = held_out_sessions(12, 150, 70001)
+    again, other = held_out_sessions(12, 150, 70001), held_out_sessions(12, 150, 9002)
     assert sessions.events.shape == (12, 150) and sessions.users == again.users
     assert np.array_equal(sessions.events, again.events) and not np.array_equal(sessions.events, other.events)
     masks = kinds(sessions)
@@ -161,7 +161,7 @@ def test_held_out_sessions_are_reproducible_and_type_held_out_words():
 
 
 def test_held_out_sums_belong_to_evaluation():
-    run = real_twins(held_out_sessions(4, 120, 9001))
+    run = real_twins(held_out_sessions(4, 120, 70001))
     sums = run.sessions.families == FAMILY_INDEX["arithmetic"]
     lines = [command_line(run.real.chars[n, t], run.real.cursors[n, t, 0]) for n, t in np.argwhere(sums)]
     assert lines and all(split_of(line.removeprefix("echo $((").removesuffix("))")) == "eval" for line in lines)
@@ -341,14 +341,14 @@ def evaluated(tiny_weights, tmp_path_factory):
 def test_random_weights_score_low_and_everything_is_written(evaluated, tiny_weights):
     result, out = evaluated
     assert json.loads((out / fidelity_report.JSON).read_text())["closed_loop"].keys() == result["closed_loop"].keys()
-    assert (result["sessions"], result["steps"], result["seed"], result["denoise_steps"]) == (3, 30, 9001, 1)
+    assert (result["sessions"], result["steps"], result["seed"], result["denoise_steps"]) == (3, 30, 70001, 1)
     assert len(result["closed_loop"]["exact"]) == 30 and list(result["at_steps"]) == ["10", "25"]
     assert result["at_steps"]["25"]["exact"]["mean"] == 0.0
     assert result["at_steps"]["25"]["characters"]["mean"] < 0.5
     assert result["events"]["teacher_forced"]["kinds"]["key"]["share"] < 0.2
     assert result["idle"]["noops"] == 1000 and result["idle"]["cells_changed"] > 0
     assert "never" not in result["first_errors"] and sum(result["first_errors"].values()) == 3
-    assert result["command"].endswith(f"--weights {tiny_weights} --sessions 3 --steps 30 --seed 9001 --device cpu")
+    assert result["command"].endswith(f"--weights {tiny_weights} --sessions 3 --steps 30 --seed 70001 --device cpu")
     for name in (fidelity_report.PLOT, fidelity_report.GALLERY):
         assert (out / name).read_bytes().startswith(b"\x89PNG")
 
