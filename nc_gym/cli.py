@@ -117,6 +117,7 @@ def collect(
 @app.command(
     epilog=examples(
         "nc-gym train terminal --traces traces/terminal --minutes 120 --out runs/terminal",
+        "nc-gym train terminal --traces my-traces --minutes 30 --out runs/mine --start weights/terminal",
         "accelerate launch -m nc_gym.cli train terminal --traces traces/terminal --minutes 120 --out runs/terminal",
         "tensorboard --logdir runs/terminal",
     )
@@ -129,11 +130,12 @@ def train(
     seed: Annotated[int, typer.Option(help="Seed of the run.")] = 0,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of torch. [default: all cores]")] = None,
     device: Annotated[str, typer.Option(help='"auto" or "cpu"; `accelerate launch` chooses GPUs.')] = "auto",
+    start: Annotated[Path | None, typer.Option(help="Weights folder to begin from. [default: random]")] = None,
 ) -> None:
     """Train a neural computer on traces."""
     from nc_gym.train import train as fit
 
-    fit(traces=traces, minutes=minutes, out=out, seed=seed, threads=threads, device=device)
+    fit(traces=traces, minutes=minutes, out=out, seed=seed, threads=threads, device=device, start=start)
 
 
 @app.command(

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from accelerate import PartialState
 
+from nc_gym.computer import weights as weights_files
 from nc_gym.computer.batches import find_shards
 from nc_gym.computer.boots import BootBank
 from nc_gym.computer.codec import TileCodec
@@ -56,7 +57,7 @@ def split_shards(shards: list[Path]) -> tuple[list[Path], list[Path]]:
 
 def train(
     traces: Path, minutes: float, out: Path, seed: int, threads: int | None, device: str,
-    config: NeuralComputerConfig | None = None,
+    config: NeuralComputerConfig | None = None, start: Path | None = None,
 ) -> Path:  # fmt: skip
     """Trains a neural terminal and returns its weights folder.
 
@@ -68,6 +69,7 @@ def train(
         threads: of torch; all cores if None.
         device: "auto" and "cpu" are understood here; `accelerate launch` chooses GPUs.
         config: the network; the shipped one's if None.
+        start: weights folder to begin from, whose configuration then holds; random weights if None.
     """
     if device not in ("auto", "cpu"):
         raise TrainingError(f"device={device!r}; use auto or cpu here, and `accelerate launch` to choose GPUs")
@@ -77,6 +79,10 @@ def train(
     texts = load_card("terminal").boots
     if config is None:
         config = NeuralComputerConfig(keys=KEYS, boots=tuple(tuple(encode(text)) for text in texts))
+    network = None
+    if start is not None:
+        network, _ = weights_files.load(start)
+        config = network.config
     shard_folder, source = out / "shards", out / "traces.txt"
     if source.exists() and source.read_text() != str(traces.resolve()):
         raise TrainingError(
@@ -89,11 +95,12 @@ def train(
             partial.rename(shard_folder)
             source.write_text(str(traces.resolve()))
     learned, held_out = split_shards(find_shards([shard_folder]))
-    trainer = Trainer(learned, held_out, out, Recipe(minutes=minutes, seed=seed), config, device)
+    trainer = Trainer(learned, held_out, out, Recipe(minutes=minutes, seed=seed), config, device, network)
     trainer.fit()
     weights = out / "weights"
     if trainer.accelerator.is_main_process:
         bank = record_boots(trainer.net.codec, texts)
-        trainer.write_weights(bank, {"command": f"nc-gym train terminal --minutes {minutes:g} --seed {seed}"})
+        command = f"nc-gym train terminal --minutes {minutes:g} --seed {seed}" + (f" --start {start}" if start else "")
+        trainer.write_weights(bank, {"command": command})
         trainer.console.print(f"weights written to {weights}")
     return weights

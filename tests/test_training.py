@@ -16,6 +16,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from small_disk import grow, small_disk
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tiny import tiny_config
@@ -296,6 +297,14 @@ def test_train_ends_with_a_weights_folder_that_gym_loads(traces, tmp_path):
         traces, 6 * STEP, tmp_path / "run", 3, None, "cpu", config=CONFIG
     )  # over: only writes anew
     assert nc_gym.computer.weights.read_config(again).training["steps"] == facts["steps"]
+
+
+def test_training_goes_on_from_a_weights_folder(traces, tmp_path):
+    first = nc_gym.train.train(traces, 6 * STEP, tmp_path / "first", 0, None, "cpu", config=CONFIG)
+    second = nc_gym.train.train(traces, 0, tmp_path / "second", 1, None, "cpu", start=first)  # no step: only copied
+    before, after = (load_file(folder / "model.safetensors") for folder in (first, second))
+    assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
+    assert nc_gym.computer.weights.read_config(second).training["command"].endswith(f"--start {first}")
 
 
 def test_a_run_is_not_resumed_on_other_traces(traces, tmp_path):

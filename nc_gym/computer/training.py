@@ -123,6 +123,7 @@ class Trainer:
         recipe: how to train.
         config: the network and its contract.
         device: "cpu", or "auto" for what accelerate finds.
+        start: a trained network of this ``config`` to begin from, codec included; random weights if None.
 
     Raises:
         TrainingError: what an earlier start left in ``out`` cannot be gone on from.
@@ -130,7 +131,7 @@ class Trainer:
 
     def __init__(
         self, shards: list[Path], held_out: list[Path], out: Path, recipe: Recipe, config: NeuralComputerConfig,
-        device: str = "auto",
+        device: str = "auto", start: Network | None = None,
     ) -> None:  # fmt: skip
         out.mkdir(parents=True, exist_ok=True)
         self.out, self.recipe, self.shards, self.held_out = out, recipe, shards, held_out
@@ -139,6 +140,9 @@ class Trainer:
         with torch.random.fork_rng():
             torch.manual_seed(recipe.seed)  # the initial weights
             self.net = Network(config)
+        if start is not None:
+            self.net.load_state_dict(start.state_dict())
+        self.fitted = start is not None  # a codec that was learned with the network must stay
         workers = max(1, torch.get_num_threads())
         with self.accelerator.main_process_first():  # the others read what it wrote
             self._load_codec()
@@ -243,7 +247,8 @@ class Trainer:
             with _of_this_network(path):
                 codec.load_state_dict(load_whole(path))
         else:
-            fit_codec(codec, *count_tiles(self.shards), seed=self.recipe.seed)
+            if not self.fitted:
+                fit_codec(codec, *count_tiles(self.shards), seed=self.recipe.seed)
             save_whole(codec.state_dict(), path)
 
     def _resume(self) -> None:
