@@ -8,7 +8,7 @@ whole past equals the recording draws the tiles that the recording's tokens draw
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -87,7 +87,7 @@ def tokens_right(computer: NeuralComputer, data: TokenData, chosen: list[int], s
     network, c = computer.network, computer.config
     batch = {name: tensor.to(computer.device) for name, tensor in data.batch(chosen).items()}
     valid = batch["valid"]
-    tokens = LogTokens(*(batch[k] for k in ("event", "focus", "shift_in", "code_in", "row_in", "col_in")))
+    tokens = LogTokens(**{f.name: batch[f.name] for f in fields(LogTokens)})
     h = network.log(tokens, batch["gaze"], batch["index"])[valid]  # (M, d)
     session, clock = torch.nonzero(valid, as_tuple=True)
     shift, count, more, first, code, row, col, old = (

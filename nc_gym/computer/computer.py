@@ -7,6 +7,7 @@ draws them; the drawn tiles are what the log reads next. Nothing here knows what
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 
 import torch
@@ -22,7 +23,7 @@ from nc_gym.computer.state import RuntimeState
 from nc_gym.computer.tokens import TokenSession, focus_row
 
 WeightsError = weights.WeightsError
-Drawing = tuple[Tensor, Tensor, Tensor, Tensor]  # motion (A,), codes (A, S), rows (A, S), columns (A, S)
+Drawing = tuple[Tensor, Tensor, Tensor]  # codes (A, S), rows (A, S), columns (A, S)
 
 
 class NeuralComputer:
@@ -100,18 +101,20 @@ class NeuralComputer:
         gaze = self.network.log.gaze_encoder(self._gaze(state, active, focus))
         event = events.to(self.device)[active]
         base = None  # the framebuffer after the motion and before any drawing
-        for i in range(c.num_tiles // c.group + 1):
+        for _ in range(c.num_tiles // c.group + 1):
             tokens = LogTokens(event, focus, state.shift_in[active], state.code_in[active], state.row_in[active],
                                state.col_in[active])  # fmt: skip
             h = self._read(state, active, tokens, gaze)
             damage = self.network.scout(h)
-            shift = damage.shift.argmax(-1) if i == 0 else torch.zeros_like(event)
-            if base is None:
+            if base is None:  # only the token that brings the event moves the framebuffer
+                shift = damage.shift.argmax(-1)
                 self._move(state, active, shift)
                 base = state.codes[active]
+            else:
+                shift = torch.zeros_like(event)
             count = damage.count.argmax(-1)
-            drawing = self._render(state, active, base, h, count, damage.row.argmax(-1), damage.col.argmax(-1), shift)
-            self._draw(state, active, drawing, count)
+            drawing = self._render(state, active, base, h, count, damage.row.argmax(-1), damage.col.argmax(-1))
+            self._draw(state, active, shift, drawing, count)
             going = (damage.more.argmax(-1) == 1) & (count == c.group)
             if not going.any():
                 break
@@ -179,7 +182,7 @@ class NeuralComputer:
         row = torch.zeros(1, dtype=torch.int64, device=self.device)
         for t in range(len(session)):
             gaze = torch.from_numpy(session.gaze[int(session.index[t])][None]).long().to(self.device)
-            tokens = LogTokens(*(at(n, t) for n in ("event", "focus", "shift_in", "code_in", "row_in", "col_in")))
+            tokens = LogTokens(**{f.name: at(f.name, t) for f in fields(LogTokens)})
             self._read(state, row, tokens, self.network.log.gaze_encoder(gaze))
             state.shift_in, state.code_in = at("shift", t), at("code", t)
             state.row_in, state.col_in = at("row", t), at("col", t)
@@ -199,10 +202,8 @@ class NeuralComputer:
     def _read(self, state: RuntimeState, active: Tensor, tokens: LogTokens, gaze: Tensor) -> Tensor:
         """Gives the log one token of each active row; returns h (A, d)."""
         state.memory.open(active)
-        t = tokens
-        one = LogTokens(t.event[:, None], t.focus[:, None], t.shift_in[:, None], t.code_in[:, None], t.row_in[:, None],
-                        t.col_in[:, None])  # fmt: skip
-        return self.network.log.step(one, gaze, state.memory)
+        one = {f.name: getattr(tokens, f.name)[:, None] for f in fields(tokens)}  # (A, 1) or (A, 1, S)
+        return self.network.log.step(LogTokens(**one), gaze, state.memory)
 
     def _move(self, state: RuntimeState, active: Tensor, shift: Tensor) -> None:
         """Scrolls the framebuffer of the rows whose motion is not zero; code 0, the background, comes in below."""
@@ -219,9 +220,8 @@ class NeuralComputer:
                 state.focus[row] = max(0, int(state.focus[row]) - k)
 
     def _render(
-        self, state: RuntimeState, active: Tensor, base: Tensor, h: Tensor, count: Tensor, row: Tensor, col: Tensor,
-        shift: Tensor,
-    ) -> Drawing:  # fmt: skip
+        self, state: RuntimeState, active: Tensor, base: Tensor, h: Tensor, count: Tensor, row: Tensor, col: Tensor
+    ) -> Drawing:
         """Denoises the tiles of this token; unused slots hold the code ``num_codes`` and place 0."""
         c, renderer, codec = self.config, self.network.renderer, self.network.codec
         slot = torch.arange(c.group, device=self.device)
@@ -231,17 +231,17 @@ class NeuralComputer:
         a, s = torch.nonzero(drawn, as_tuple=True)
         if len(a):
             place = row[a, s] * c.tile_columns + col[a, s]
-            near = (place[:, None] + torch.arange(-1, 2, device=self.device)).clamp(-1, c.num_tiles)
+            near = place[:, None] + torch.arange(-1, 2, device=self.device)
             outside = (near < 0) | (near == c.num_tiles)
             old = torch.where(outside, 0, base[a[:, None], near.clamp(0, c.num_tiles - 1)])
             condition = renderer.condition(renderer.slot_state(h)[a, s], codec.code_latents[old], row[a, s], col[a, s])
             noise = row_noise(state.seeds[active[a]], state.clock[active[a]] * c.group + s, c.latent_dim)
             code[a, s] = codec.snap(self.sampler.sample(lambda z, level: renderer(z, level, condition).float(), noise))
-        return shift, code, row, col
+        return code, row, col
 
-    def _draw(self, state: RuntimeState, active: Tensor, drawing: Drawing, count: Tensor) -> None:
+    def _draw(self, state: RuntimeState, active: Tensor, shift: Tensor, drawing: Drawing, count: Tensor) -> None:
         """Puts the denoised tiles on the framebuffer and makes them the log's next input."""
-        c, (shift, code, row, col) = self.config, drawing
+        c, (code, row, col) = self.config, drawing
         a, s = torch.nonzero(code < c.num_codes, as_tuple=True)
         r, q, k, n = row[a, s], col[a, s], code[a, s], active[a]
         state.codes[n, r * c.tile_columns + q] = k

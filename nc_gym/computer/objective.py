@@ -7,6 +7,8 @@ dict of padded tensors made by ``batches.py``.
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -83,7 +85,7 @@ def losses(net: Network, batch: Batch, generator: torch.Generator, render_share:
         render_share: share of the drawn tiles that the renderer trains on.
     """
     valid = batch["valid"]
-    tokens = LogTokens(*(batch[k] for k in ("event", "focus", "shift_in", "code_in", "row_in", "col_in")))
+    tokens = LogTokens(**{f.name: batch[f.name] for f in fields(LogTokens)})
     h = net.log(tokens, batch["gaze"], batch["index"])[valid]  # (M, d)
     damage = net.scout(h)
     slots = net.renderer.slot_state(h)  # (M, S, w)
