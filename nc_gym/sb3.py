@@ -1,10 +1,9 @@
-"""Stable-Baselines3 over the batched machine: a ``VecEnv`` adaptor and a features extractor for characters.
+"""Stable-Baselines3 over the batched machine: a ``VecEnv`` adaptor; ``nc_gym.extractors`` has the policies.
 
 SB3's ``VecEnv`` is another interface than Gymnasium's ``VectorEnv``; ``ComputerVecEnv`` translates::
 
     envs = gym.make_vec("nc_gym/TerminalEcho-v0", num_envs=32, obs="chars", autoreset_mode="SameStep")
-    model = PPO("MlpPolicy", ComputerVecEnv(envs), policy_kwargs=CHARS_POLICY)
-    teach_copying(model.policy)
+    model = PPO(CopyingPolicy, ComputerVecEnv(envs), policy_kwargs=CHARS_POLICY)
 """
 
 from __future__ import annotations
@@ -14,21 +13,27 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-import torch
-from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
+from nc_gym.engine import NO_CURSOR
 from nc_gym.env import check_options
-from nc_gym.machines.keys import KEY_INDEX
+from nc_gym.frames import text_chars
 from nc_gym.machines.terminal import COLUMNS, ROWS
 from nc_gym.vector_env import ComputerVectorEnv
 
 try:
-    from stable_baselines3.common.policies import ActorCriticPolicy
-    from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
     from stable_baselines3.common.vec_env import VecEnv
+
+    from nc_gym.extractors import (
+        CHARS_POLICY,
+        LATENT_POLICY,
+        CharsExtractor,
+        CopyingPolicy,
+        LatentExtractor,
+        MaskableCopyingPolicy,
+        teach_copying,
+    )
 except ImportError as error:
     raise gym.error.DependencyNotInstalled(
         "nc_gym.sb3 needs stable-baselines3, which is not installed; run `pip install nc-gym[sb3]`"
@@ -36,7 +41,11 @@ except ImportError as error:
 
 _PER_ROW_METHODS = ("action_masks", "oracle")  # methods of ComputerVectorEnv that return one value per row
 _SINGLE = {"observation_space": "single_observation_space", "action_space": "single_action_space"}
-GLYPHS = 96  # printable ASCII and the replacement box
+
+__all__ = [
+    "CHARS_POLICY", "LATENT_POLICY", "CharsExtractor", "CharsObservation", "ComputerVecEnv", "CopyingPolicy",
+    "LatentExtractor", "MaskableCopyingPolicy", "teach_copying",
+]  # fmt: skip
 
 
 class ComputerVecEnv(VecEnv):
@@ -127,83 +136,33 @@ class ComputerVecEnv(VecEnv):
         self.env.close()
 
 
-class CharsExtractor(BaseFeaturesExtractor):
-    """Features of ``obs="chars"``: what stands left of the cursor, and characters that attention reads off the screen.
+class CharsObservation(gym.Wrapper[NDArray[np.uint8], np.int64, NDArray[Any], np.int64]):
+    """The observation ``obs="chars"`` for an environment that was made with another one, taken from ``info``.
 
-    Each read head names a row and a distance from the cursor's column by a query made from the text left of the cursor,
-    and returns how likely it saw each character there: 96 numbers that a policy can copy to the keyboard.
-
-    Args:
-        observation_space: ``Box(0, 255, (522,), uint8)``.
-        width: size of the embeddings; the text left of the cursor gets four times as many features.
-        heads: number of read heads.
-        window: how many characters left of the cursor are looked at.
-    """
-
-    def __init__(self, observation_space: spaces.Box, width: int = 32, heads: int = 4, window: int = 12) -> None:
-        expected = ((ROWS + 1) * COLUMNS + 2,)
-        if observation_space.shape != expected:
-            raise ValueError(f'observations have shape {observation_space.shape}, not {expected}; use obs="chars"')
-        super().__init__(observation_space, features_dim=width * 4 + heads * GLYPHS)
-        self.heads, self.window, self.width = heads, window, width
-        self.characters = nn.Embedding(GLYPHS, width)
-        self.columns = nn.Embedding(COLUMNS + 1, width)  # the last one stands for a cursor that is nowhere
-        self.local = nn.Sequential(nn.Linear(window * width + width, width * 4), nn.LayerNorm(width * 4), nn.ReLU())
-        self.query = nn.Linear(width * 4, heads * width)
-        self.row_keys = nn.Parameter(torch.randn(ROWS + 1, width) / width**0.5)
-        self.distance_keys = nn.Parameter(torch.randn(2 * COLUMNS - 1, width) / width**0.5)
-        self.row_bias = nn.Parameter(torch.zeros(ROWS + 1))
-        nn.init.constant_(self.row_bias[:1], 4.0)  # at birth the heads read the instruction
-
-    def forward(self, observations: Tensor) -> Tensor:
-        """Returns features float (B, features_dim) of observations (B, 522)."""
-        codes = observations.long()
-        cells = (codes[:, :-2] - 32).clamp(0, GLYPHS - 1)  # (B, 520), banner first
-        row, column = codes[:, -2].clamp(max=ROWS - 1), codes[:, -1].clamp(max=COLUMNS)
-        local = self._local(cells, row, column)  # (B, 4 width)
-        return torch.cat([local, self._read(cells, column.clamp(max=COLUMNS - 1), local)], 1)
-
-    def _local(self, cells: Tensor, row: Tensor, column: Tensor) -> Tensor:
-        """Returns features of the characters left of the cursor and of its column, float (B, 4 width)."""
-        end = (row + 1) * COLUMNS + column.clamp(max=COLUMNS - 1)
-        offsets = torch.arange(-self.window, 0, device=cells.device)
-        left = cells.gather(1, end[:, None] + offsets)  # (B, window); the banner lies before the first row
-        embedded = torch.cat([self.characters(left).flatten(1), self.columns(column)], 1)
-        return self.local(embedded)
-
-    def _read(self, cells: Tensor, column: Tensor, local: Tensor) -> Tensor:
-        """Returns how much of each character each head saw, float (B, heads * 96)."""
-        query = self.query(local).view(-1, self.heads, self.width)
-        distance = torch.arange(COLUMNS, device=cells.device) - column[:, None] + COLUMNS - 1  # (B, 40)
-        distance = distance[:, None].expand(-1, self.heads, -1)
-        across = (query @ self.distance_keys.T).gather(2, distance)  # (B, heads, 40)
-        down = query @ self.row_keys.T + self.row_bias  # (B, heads, 13)
-        share = down.softmax(2)[..., :, None] * across.softmax(2)[..., None, :]  # (B, heads, 13, 40)
-        seen = torch.zeros(*query.shape[:2], GLYPHS, device=cells.device)
-        index = cells[:, None].expand(-1, self.heads, -1)
-        return seen.scatter_add(2, index, share.flatten(2)).flatten(1)
-
-
-CHARS_POLICY: dict[str, Any] = {"features_extractor_class": CharsExtractor, "net_arch": {"pi": [], "vf": [64]}}
-"""``policy_kwargs`` for ``obs="chars"``: the actor is linear in the extractor's features, so that it can copy."""
-
-
-def teach_copying(policy: ActorCriticPolicy, strength: float = 4.0) -> None:
-    """Makes a new ``CHARS_POLICY`` policy able to copy: each read head votes for the key that types what it sees.
-
-    Which places to read, and when to copy, is left to learning. Without this, each letter is discovered by chance.
+    RL-Zoo gives its evaluation environment no keyword arguments from a yml, but wraps it: ``agents/*.yml`` name this.
 
     Args:
-        policy: ``model.policy`` of a new model, changed in place.
-        strength: the weight of a head's vote, in logits. Blanks get none: they are everywhere.
+        env: a single terminal environment.
     """
-    extractor, actor = policy.features_extractor, policy.action_net
-    if not isinstance(extractor, CharsExtractor) or not isinstance(actor, nn.Linear):
-        raise TypeError(
-            f"the policy extracts features by {type(extractor).__name__}; make it with policy_kwargs=CHARS_POLICY"
-        )
-    first = extractor.features_dim - extractor.heads * GLYPHS
-    with torch.no_grad():
-        for head in range(extractor.heads):
-            for glyph in range(1, GLYPHS - 1):
-                actor.weight[KEY_INDEX[chr(32 + glyph)], first + head * GLYPHS + glyph] = strength
+
+    def __init__(self, env: gym.Env[NDArray[Any], np.int64]) -> None:
+        super().__init__(env)
+        self.observation_space = gym.spaces.Box(0, 255, ((ROWS + 1) * COLUMNS + 2,), np.uint8)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[NDArray[np.uint8], dict[str, Any]]:
+        """Boots the computer."""
+        _, info = self.env.reset(seed=seed, options=options)
+        return _chars(info), info
+
+    def step(self, action: np.int64) -> tuple[NDArray[np.uint8], Any, bool, bool, dict[str, Any]]:
+        """Sends one action."""
+        _, reward, terminated, truncated, info = self.env.step(action)
+        return _chars(info), reward, terminated, truncated, info
+
+
+def _chars(info: dict[str, Any]) -> NDArray[np.uint8]:
+    """Returns banner, screen and cursor as character codes, uint8 (522,)."""
+    cursor = np.where(info["cursor"] < 0, NO_CURSOR, info["cursor"]).astype(np.uint8)
+    return np.concatenate([text_chars(info["instruction"], COLUMNS), info["chars"].ravel(), cursor])

@@ -19,9 +19,20 @@ from stable_baselines3.common.callbacks import EvalCallback
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecFrameStack, VecMonitor, VecNormalize, VecVideoRecorder
 
+from nc_gym.extractors import GLYPHS
 from nc_gym.machines.keys import KEY_INDEX
 from nc_gym.paths import data_root
-from nc_gym.sb3 import CHARS_POLICY, GLYPHS, CharsExtractor, ComputerVecEnv, teach_copying
+from nc_gym.sb3 import (
+    CHARS_POLICY,
+    LATENT_POLICY,
+    CharsExtractor,
+    CharsObservation,
+    ComputerVecEnv,
+    CopyingPolicy,
+    LatentExtractor,
+    MaskableCopyingPolicy,
+    teach_copying,
+)
 
 ECHO = "nc_gym/TerminalEcho-v0"
 
@@ -36,7 +47,7 @@ def small(neural: dict[str, Any]) -> dict[str, Any]:
     return neural | {"obs": "chars"}
 
 
-def ppo(env: Any, policy: str = "MlpPolicy", algorithm: type[PPO] = PPO, **arguments: Any) -> PPO:
+def ppo(env: Any, policy: Any = "MlpPolicy", algorithm: type[PPO] = PPO, **arguments: Any) -> PPO:
     return algorithm(policy, env, n_steps=32, batch_size=32, n_epochs=1, device="cpu", seed=0, **arguments)
 
 
@@ -171,8 +182,7 @@ def test_ppo_and_wrappers_run_on_the_batch(small: dict[str, Any], tmp_path: Path
     env = VecMonitor(make(small, rows=4, max_episode_steps=10))
     evaluation = VecMonitor(make(small, max_episode_steps=5))
     callback = EvalCallback(evaluation, n_eval_episodes=2, eval_freq=128, log_path=str(tmp_path), verbose=0)
-    model = ppo(env, policy_kwargs=CHARS_POLICY)
-    teach_copying(model.policy)
+    model = ppo(env, CopyingPolicy, policy_kwargs=CHARS_POLICY)
     model.learn(2048, callback=callback)
     assert len(model.ep_info_buffer) == 100 and model.ep_info_buffer[0]["l"] == 10
     assert len(model.ep_success_buffer) == 100
@@ -245,6 +255,56 @@ def test_features_depend_on_what_is_typed_and_survive_a_missing_cursor() -> None
 def test_extractor_refuses_other_observations() -> None:
     with pytest.raises(ValueError, match=r"shape \(208, 320, 3\).*obs=\"chars\""):
         CharsExtractor(gym.spaces.Box(0, 255, (208, 320, 3), np.uint8))
+
+
+def test_characters_read_from_the_info_are_the_chars_observation(options: dict[str, Any]) -> None:
+    wrapped, plain = CharsObservation(gym.make(ECHO, **options)), gym.make(ECHO, obs="chars", **options)
+    assert wrapped.observation_space == plain.observation_space
+    assert_same(wrapped.reset(seed=3)[0], plain.reset(seed=3)[0])
+    for action in wrapped.unwrapped.encode("ls\n"):
+        assert_same(wrapped.step(action)[0], plain.step(action)[0])
+    wrapped.close()
+    plain.close()
+
+
+@pytest.mark.parametrize("algorithm, policy", [(PPO, CopyingPolicy), (MaskablePPO, MaskableCopyingPolicy)])
+def test_a_copying_policy_is_born_copying_and_survives_saving(
+    algorithm: Any, policy: Any, small: dict[str, Any], tmp_path: Path
+) -> None:
+    env = make(small)
+    model = ppo(env, policy, algorithm, policy_kwargs=CHARS_POLICY)
+    features = torch.zeros(1, model.policy.features_extractor.features_dim)
+    features[0, -GLYPHS + ord("q") - 32] = 1.0  # the last head sees a q
+    assert int(model.policy.action_net(features).argmax()) == KEY_INDEX["q"]
+    model.learn(64)
+    model.save(tmp_path / "p.zip")
+    obs = env.reset()
+    loaded = algorithm.load(tmp_path / "p.zip", device="cpu")
+    assert_same(loaded.predict(obs, deterministic=True)[0], model.predict(obs, deterministic=True)[0])
+    env.close()
+
+
+def test_latents_are_looked_at_from_every_tile(neural: dict[str, Any]) -> None:
+    env = make(neural, obs="latent")
+    model = ppo(env, policy_kwargs=LATENT_POLICY)
+    model.learn(64)
+    obs = torch.from_numpy(env.reset())
+    extractor = model.policy.features_extractor
+    features = extractor(obs)
+    assert features.shape == (2, extractor.features_dim)
+    for tile in (0, obs.shape[1] - 1):
+        changed = obs.clone()
+        changed[:, tile] += 1
+        assert not torch.allclose(extractor(changed), features, atol=1e-6)
+    swapped = obs.clone()
+    swapped[:, [40, 41]] = obs[:, [41, 40]]
+    assert not torch.allclose(extractor(swapped), features, atol=1e-6)  # where a tile stands matters
+    env.close()
+
+
+def test_latent_extractor_refuses_other_observations() -> None:
+    with pytest.raises(ValueError, match=r"shape \(522,\).*obs=\"latent\""):
+        LatentExtractor(space())
 
 
 def test_taught_policy_votes_for_the_character_it_reads(small: dict[str, Any]) -> None:
