@@ -64,7 +64,7 @@ def windowed(log, tokens, gaze, index, window):
     i = torch.arange(T)
     near = (i[:, None] >= i) & (i[:, None] - i < window)
     cos, sin = rotary(i, c.width // c.num_heads // 2)
-    seen = log.gaze_encoder(torch.stack([gaze[r, index[r]] for r in range(rows)])).flatten(0, 1)
+    seen = log.gaze_encoder(torch.cat([gaze[r, index[r]] for r in range(rows)]))
     x = log.embed(tokens)
     for block in log.blocks:
         q, k, v = block.split(mix_sequence(norm(x)), cos, sin)

@@ -260,14 +260,17 @@ def test_corruption_touches_a_few_inputs_and_no_target(shards):
     assert (out["code_in"][unused] == CONFIG.num_codes).all()
 
 
-def test_coming_codes_are_those_of_the_same_event_only():
-    code = torch.tensor([[[1, 2], [3, 4], [5, 9], [6, 9], [7, 9]], [[1, 1], [2, 2], [0, 0], [0, 0], [0, 0]]])
-    index = torch.tensor([[0, 0, 0, 1, 2], [0, 0, 0, 0, 0]])
-    valid = torch.tensor([[True] * 5, [True, True, False, False, False]])  # the second session is padded
-    coming = coming_codes({"code": code, "index": index, "valid": valid}, 2, 9)
+def test_coming_codes_are_those_of_one_event_and_of_a_next_one_that_draws_much():
+    code = torch.tensor([[[1, 2], [3, 4], [5, 9], [6, 9], [7, 8], [8, 9]], [[1, 1], [2, 2]] + [[0, 0]] * 4])
+    index = torch.tensor([[0, 0, 0, 1, 2, 2], [0] * 6])
+    first = torch.tensor([[1, 0, 0, 1, 1, 0], [1] + [0] * 5])
+    more = torch.tensor([[1, 1, 0, 0, 1, 0], [1] + [0] * 5])
+    valid = torch.tensor([[True] * 6, [True] * 2 + [False] * 4])  # the second session is padded
+    batch = {"code": code, "index": index, "first": first, "more": more, "valid": valid}
+    coming = coming_codes(batch, 2, 9)
     none = [9, 9]
-    first = [[3, 4, 5, 9], [5, 9, *none], none * 2, none * 2, none * 2]
-    assert coming[0].tolist() == first
+    # tokens 0 and 1: the rest of event 0; 2: event 1 draws one token; 3: all of event 2; 4: its rest
+    assert coming[0].tolist() == [[3, 4, 5, 9], [5, 9, *none], none * 2, [7, 8, 8, 9], [8, 9, *none], none * 2]
     assert coming[1, :2].tolist() == [[2, 2, *none], none * 2]
 
 

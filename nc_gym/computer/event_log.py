@@ -8,6 +8,7 @@ whole sequences with a causal mask; acting runs one token per row against a ring
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -58,8 +59,37 @@ def mix_sequence(x: Tensor) -> Tensor:
     return mix_tokens(x, padded[:, 1:-1], padded[:, :-2])
 
 
+def causal_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+    """Attention by plain matrix products: on CPUs faster than torch's flash kernel for a few hundred tokens.
+
+    Args:
+        q: (B, H, T, hd).
+        k: (B, kv, T, hd); H / kv successive heads share each.
+        v: like k.
+        mask: (H / kv * T, T), 0 where a query may look and -inf where it may not.
+
+    Returns:
+        (B, H, T, hd).
+    """
+    B, H, T, hd = q.shape
+    grouped = q.reshape(-1, mask.shape[0], hd)  # (B kv, H / kv T, hd): heads that share keys are more queries
+    weight = torch.baddbmm(mask, grouped, k.flatten(0, 1).transpose(1, 2), alpha=hd**-0.5).softmax(-1)
+    return (weight @ v.flatten(0, 1)).view(B, H, T, hd)
+
+
+class Gaze(NamedTuple):
+    """What the log sees of the framebuffer, shared by all gaze layers; products are fastest with keys transposed."""
+
+    key: Tensor  # (M, gd, W)
+    value: Tensor  # (M, W, gd)
+
+    def at(self, index: Tensor) -> Gaze:
+        """Returns the entries ``index`` of the leading dimension."""
+        return Gaze(self.key.index_select(0, index), self.value.index_select(0, index))
+
+
 class GazeAttention(nn.Module):
-    """Looks from the log at the framebuffer's gaze; keys and values are shared by all gaze layers."""
+    """Looks from the log at the framebuffer's gaze."""
 
     def __init__(self, config: NeuralComputerConfig) -> None:
         super().__init__()
@@ -68,12 +98,11 @@ class GazeAttention(nn.Module):
         self.gain = nn.Parameter(torch.full((self.heads, self.dim), 2.5))  # without it 80 tiles blur into one another
         self.out = nn.Linear(self.heads * self.dim, config.width, bias=False)
 
-    def forward(self, x: Tensor, gaze: Tensor) -> Tensor:
-        """Maps x (M, d) and gaze keys and values (M, W, 2 gd) to (M, d)."""
+    def forward(self, x: Tensor, gaze: Gaze) -> Tensor:
+        """Maps x (M, d) and what it may look at to (M, d)."""
         q = norm(self.query(x).unflatten(-1, (self.heads, self.dim))) * self.gain  # heads share keys and values
-        key, value = gaze.split(self.dim, -1)
-        weight = (q @ key.transpose(1, 2) * self.dim**-0.5).softmax(-1)  # (M, H, W)
-        return self.out((weight @ value).flatten(1))
+        weight = (q @ gaze.key * self.dim**-0.5).softmax(-1)  # (M, H, W)
+        return self.out((weight @ gaze.value).flatten(1))
 
 
 class GazeEncoder(nn.Module):
@@ -86,12 +115,12 @@ class GazeEncoder(nn.Module):
         self.project = nn.Linear(3 * g, 2 * g, bias=False)
         self.place = nn.Parameter(torch.randn(w, 2 * g) * 0.3)
 
-    def forward(self, codes: Tensor) -> Tensor:
-        """Maps codes (..., W) to keys and values (..., W, 2 gd)."""
+    def forward(self, codes: Tensor) -> Gaze:
+        """Maps codes (M, W) to keys and values."""
         e = F.pad(self.code(codes), (0, 0, 1, 1))
-        near = torch.cat([e[..., :-2, :], e[..., 1:-1, :], e[..., 2:, :]], -1)
+        near = torch.cat([e[:, :-2], e[:, 1:-1], e[:, 2:]], -1)
         key, value = (self.project(near) + self.place).chunk(2, -1)
-        return torch.cat([norm(key), value], -1)
+        return Gaze(norm(key).transpose(1, 2).contiguous(), value.contiguous())
 
 
 class Block(nn.Module):
@@ -119,17 +148,17 @@ class Block(nn.Module):
         """Maps x (..., d) to (..., d)."""
         return self.down(F.gelu(self.up(norm(x)), approximate="tanh"))
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, gaze: Tensor) -> Tensor:
-        """Whole sequences x (B, T, d); gaze (B T, W, 2 gd) is what each token sees."""
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, gaze: Gaze, mask: Tensor) -> Tensor:
+        """Whole sequences x (B, T, d); gaze is what each of the B T tokens sees, mask as in causal_attention."""
         q, k, v = self.split(mix_sequence(norm(x)), cos, sin)
-        y = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
+        y = causal_attention(q, k, v, mask)
         x = x + self.out(y.transpose(1, 2).flatten(2))
         if self.gaze is not None:
             x = x + self.gaze(norm(x).flatten(0, 1), gaze).view_as(x)
         return x + self.mlp(x)
 
-    def step(self, x: Tensor, cos: Tensor, sin: Tensor, gaze: Tensor, memory: LogMemory, layer: int) -> Tensor:
-        """One token x (A, d) of each row that ``memory`` has opened; gaze (A, W, 2 gd)."""
+    def step(self, x: Tensor, cos: Tensor, sin: Tensor, gaze: Gaze, memory: LogMemory, layer: int) -> Tensor:
+        """One token x (A, d) of each row that ``memory`` has opened."""
         now = norm(x)
         mixed = mix_tokens(now, *memory.push_taps(layer, now))
         q, k, v = self.split(mixed[:, None], cos, sin)
@@ -199,20 +228,22 @@ class EventLog(nn.Module):
         """
         B, E = gaze.shape[:2]
         flat = (index + E * torch.arange(B, device=index.device)[:, None]).flatten()
-        seen = self.gaze_encoder(gaze).flatten(0, 1).index_select(0, flat)  # (B T, W, 2 gd)
+        seen = self.gaze_encoder(gaze.flatten(0, 1)).at(flat)  # of the B T tokens
         head_dim = self.config.width // self.config.num_heads
         cos, sin = rotary(torch.arange(t.event.shape[1], device=flat.device), head_dim // 2)
         x = self.embed(t)
+        T, sharing = t.event.shape[1], self.config.num_heads // self.config.num_kv_heads
+        mask = torch.full((T, T), -torch.inf, dtype=x.dtype, device=x.device).triu(1).repeat(sharing, 1)
         for block in self.blocks:
-            x = block(x, cos, sin, seen)
+            x = block(x, cos, sin, seen, mask)
         return norm(x)
 
-    def step(self, t: LogTokens, gaze: Tensor, memory: LogMemory) -> Tensor:
+    def step(self, t: LogTokens, gaze: Gaze, memory: LogMemory) -> Tensor:
         """Runs one token of each row that ``memory`` has opened, and remembers it.
 
         Args:
             t: tokens (A, 1) of the A open rows.
-            gaze: what ``gaze_encoder`` made of their gaze, (A, W, 2 gd).
+            gaze: what ``gaze_encoder`` made of their gaze.
             memory: the runtime memory; keys, values and taps of the open rows are written.
 
         Returns:

@@ -42,13 +42,22 @@ def noise_levels(n: int, generator: torch.Generator) -> Tensor:
 
 
 def coming_codes(batch: Batch, tokens: int, num_codes: int) -> Tensor:
-    """Returns the codes (B, T, tokens * S) that the next tokens draw for the same event, else ``num_codes``."""
+    """Returns the codes (B, T, tokens * S) that the next tokens draw, else ``num_codes``.
+
+    They are those of the token's own event as far as it is not done, else those of the next event if it draws more
+    than one token: what is read off the screen at once, such as a typed letter, needs no foresight.
+    """
+
+    def ahead(name: str, n: int, beyond: int) -> Tensor:
+        x = batch[name][:, n:]
+        return F.pad(x, (*[0, 0] * (x.dim() - 2), 0, n), value=beyond)
+
+    worth_it = (ahead("first", 1, 1) == 0) | (ahead("more", 1, 0) == 1)
+    next_index = ahead("index", 1, -1)
     coming = []
-    for ahead in range(1, tokens + 1):
-        code = F.pad(batch["code"][:, ahead:], (0, 0, 0, ahead), value=num_codes)
-        same = F.pad(batch["index"][:, ahead:], (0, ahead), value=-1) == batch["index"]
-        same &= F.pad(batch["valid"][:, ahead:], (0, ahead), value=False)
-        coming.append(torch.where(same[..., None], code, num_codes))
+    for n in range(1, tokens + 1):
+        same = worth_it & (ahead("index", n, -1) == next_index) & ahead("valid", n, 0)
+        coming.append(torch.where(same[..., None], ahead("code", n, num_codes), num_codes))
     return torch.cat(coming, -1)
 
 
@@ -75,7 +84,7 @@ def flow_matching(net: Network, code: Tensor, condition: Tensor, generator: torc
     return (estimate - x).square().mean(-1).sum(), right.sum() / pure.sum().clamp(min=1)
 
 
-def losses(net: Network, batch: Batch, generator: torch.Generator, render_share: float = 0.35) -> dict[str, Tensor]:
+def losses(net: Network, batch: Batch, generator: torch.Generator, render_share: float = 0.15) -> dict[str, Tensor]:
     """Returns the loss terms, ``total`` among them, and detached measures of teacher-forced accuracy.
 
     Args:
@@ -111,7 +120,10 @@ def losses(net: Network, batch: Batch, generator: torch.Generator, render_share:
     }
     coming = coming_codes(batch, net.config.foresight, net.config.num_codes)[valid]  # (M, foresight * S)
     known = coming < net.config.num_codes
-    terms["foresight"] = 0.25 * ce(net.foresight.codes(net.foresight(h)[known]), coming[known])
+    some = known.any(-1)
+    told = F.pad(batch["event"][:, 1:], (0, 1))[valid][some]
+    foreseen = net.foresight(h[some], told)[known[some]]
+    terms["foresight"] = 0.25 * ce(net.foresight.codes(foreseen), coming[known])
     pick = (torch.rand(len(code), generator=generator) < render_share).to(code.device)
     condition = net.renderer.condition(
         slot[pick], net.codec.code_latents[batch["old"][valid][drawn][pick]], row[pick], col[pick]

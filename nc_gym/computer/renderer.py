@@ -46,19 +46,22 @@ class Scout(nn.Module):
 
 
 class Foresight(nn.Module):
-    """A training target only: h_t names the codes of the tiles that the next tokens of its event will draw.
+    """A training target only: h_t, told the next event, names the codes of the tiles that the next tokens will draw.
 
-    A later tile can be guessed from the tiles before it; the first token of an event must have worked out all of them.
+    A later tile can be guessed from the tiles before it; the first token of an event must have worked out all of them,
+    and the token before it may begin to.
     """
 
     def __init__(self, config: NeuralComputerConfig, width: int = 64) -> None:
         super().__init__()
+        self.gate = nn.Embedding(config.num_events + 1, config.width)
         self.slots = nn.Linear(config.width, config.foresight * config.group * width, bias=False)
         self.codes = nn.Linear(width, config.num_codes)
+        nn.init.ones_(self.gate.weight)
 
-    def forward(self, h: Tensor) -> Tensor:
-        """Maps h (M, d) to hidden states (M, foresight * S, width) that ``codes`` turns into logits."""
-        return norm(self.slots(h).unflatten(-1, (-1, self.codes.in_features)))
+    def forward(self, h: Tensor, event: Tensor) -> Tensor:
+        """Maps h (M, d) and the next token's event (M,) to (M, foresight * S, width), which ``codes`` reads."""
+        return norm(self.slots(h * self.gate(event)).unflatten(-1, (-1, self.codes.in_features)))
 
 
 def noise_embedding(s: Tensor, dim: int) -> Tensor:

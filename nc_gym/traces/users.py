@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from itertools import islice
 from random import Random
 
@@ -22,11 +23,27 @@ USERS: tuple[str, ...] = ("goal", "recall", "typist", "short", "drill")
 DEFAULT_MIX: Mapping[str, float] = {"goal": 0.7, "recall": 0.2, "typist": 0.1}
 SHORT_STEPS = (40, 64)
 _IDLE_SHARE = 0.03
-_MISTAKE_SHARE = 0.022
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _PRINTABLE = "".join(chr(code) for code in range(32, 127))
 _ALNUM = _LETTERS + _LETTERS.upper() + "0123456789"
 _WORD = re.compile("[A-Za-z0-9]{2,}")
+
+
+@dataclass(frozen=True)
+class Habits:
+    """How often a goal-directed user does what; a drill user practises what is rare in ordinary sessions."""
+
+    slip: float = 0.022  # at each character
+    recall: float = 0.06  # before each command: goes up in the history instead
+    blank: float = 0.015  # or enters an empty line
+    cancel: float = 0.015  # of the commands: half typed, then Ctrl-C
+    kill: float = 0.015  # half typed, Ctrl-U, then typed again
+    complete: float = 0.02  # the last word by Tab, where a prefix is enough
+    amend: float = 0.035  # one mistake in the middle, repaired with arrow keys
+
+
+GOAL_HABITS = Habits()
+DRILL_HABITS = Habits(slip=0.0, recall=0.12, blank=0.01, cancel=0.01, kill=0.03, complete=0.1, amend=0.04)
 
 
 def session_user(seed: int, index: int, split: Split, users: Mapping[str, float]) -> str:
@@ -56,7 +73,7 @@ def session_events(user: str, seed: int, index: int, split: Split, steps: int) -
         stream = Typist(rng, split).events()
     else:
         weights = {"goal": GOAL_WEIGHTS, "drill": DRILL_WEIGHTS}.get(user, RECALL_WEIGHTS)
-        stream = GoalUser(rng, split, weights, 0.0 if user == "drill" else _MISTAKE_SHARE).events()
+        stream = GoalUser(rng, split, weights, DRILL_HABITS if user == "drill" else GOAL_HABITS).events()
     return list(islice(_with_idle(stream, rng), steps))
 
 
@@ -81,40 +98,38 @@ class GoalUser:
         rng: the session's random stream.
         split: which words may be typed.
         weights: weight of each command family.
-        mistakes: chance of a slip at each character.
+        habits: how often it slips, recalls, cancels and so on.
     """
 
-    def __init__(
-        self, rng: Random, split: Split, weights: Mapping[str, float], mistakes: float = _MISTAKE_SHARE
-    ) -> None:
+    def __init__(self, rng: Random, split: Split, weights: Mapping[str, float], habits: Habits = GOAL_HABITS) -> None:
         self.rng = rng
         self.split = split
-        self.mistakes = mistakes
+        self.habits = habits
         self.home = Home()
         self.chooser = CommandChooser(rng, split, weights)
 
     def events(self) -> Events:
         """Yields (event, family) pairs without end."""
         while True:
-            habit = self.rng.random()
-            if habit < 0.06 and self.home.history and not self.chooser.pending:
+            habit, often = self.rng.random(), self.habits
+            if habit < often.recall and self.home.history and not self.chooser.pending:
                 yield from self._recall()
-            elif habit < 0.075:
+            elif habit < often.recall + often.blank:
                 yield from self._empty_line()
             else:
                 yield from self._command(self.chooser.choose(self.home))
 
     def _command(self, line: str) -> Events:
-        habit = self.rng.random()
-        if habit < 0.015:
+        habit, often = self.rng.random(), self.habits
+        if habit < often.cancel:
             yield from self._abandon(line, "Ctrl-C")
-        elif habit < 0.03:
+        elif habit < often.cancel + often.kill:
             yield from self._abandon(line, "Ctrl-U")
             yield from self._type(line)
             yield from self._enter(line)
-        elif habit < 0.05 and self._completable(line):
+        elif habit < often.cancel + often.kill + often.complete and self._completable(line):
             yield from self._complete(line)
-        elif habit < 0.085 and len(line) > 4:
+        elif habit < often.cancel + often.kill + often.complete + often.amend and len(line) > 4:
             yield from self._fix_in_the_middle(line)
         else:
             yield from self._type(line)
@@ -127,7 +142,7 @@ class GoalUser:
         """Types ``line``; some characters come out wrong, are noticed at once or a little later, and are corrected."""
         position = 0
         while position < len(line):
-            if self.rng.random() < self.mistakes:
+            if self.rng.random() < self.habits.slip:
                 wrong = self._slip(line, position)
                 yield from ((event, 0) for event in encode(wrong))
                 yield from _keys(*["Backspace"] * len(wrong))
