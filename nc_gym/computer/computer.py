@@ -16,7 +16,7 @@ from torch import Tensor
 from nc_gym.computer import weights
 from nc_gym.computer.boots import BootBank
 from nc_gym.computer.config import NeuralComputerConfig
-from nc_gym.computer.event_log import LogTokens
+from nc_gym.computer.event_log import Gaze, LogTokens
 from nc_gym.computer.network import Network
 from nc_gym.computer.sampler import FlowSampler, row_noise
 from nc_gym.computer.state import RuntimeState
@@ -115,10 +115,10 @@ class NeuralComputer:
             count = damage.count.argmax(-1)
             drawing = self._render(state, active, base, h, count, damage.row.argmax(-1), damage.col.argmax(-1))
             self._draw(state, active, shift, drawing, count)
-            going = (damage.more.argmax(-1) == 1) & (count == c.group)
-            if not going.any():
+            going = torch.nonzero((damage.more.argmax(-1) == 1) & (count == c.group))[:, 0]
+            if not len(going):
                 break
-            active, focus, base, gaze = active[going], focus[going], base[going], gaze[going]
+            active, focus, base, gaze = active[going], focus[going], base[going], gaze.at(going)
             event = torch.full_like(active, c.num_events)
 
     def screens(self, state: RuntimeState) -> Tensor:
@@ -199,7 +199,7 @@ class NeuralComputer:
         seen = screen.gather(1, row.clamp(min=0)[..., None].expand(-1, -1, c.tile_columns))
         return torch.where((row < 0)[..., None], 0, seen).flatten(1)
 
-    def _read(self, state: RuntimeState, active: Tensor, tokens: LogTokens, gaze: Tensor) -> Tensor:
+    def _read(self, state: RuntimeState, active: Tensor, tokens: LogTokens, gaze: Gaze) -> Tensor:
         """Gives the log one token of each active row; returns h (A, d)."""
         state.memory.open(active)
         one = {f.name: getattr(tokens, f.name)[:, None] for f in fields(tokens)}  # (A, 1) or (A, 1, S)
