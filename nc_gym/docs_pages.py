@@ -17,7 +17,7 @@ from nc_gym import env as env_module
 from nc_gym.env import ComputerEnv, ComputerInfo
 from nc_gym.paths import data_root
 from nc_gym.registration import Card, EnvironmentCard, card_names, load_card
-from nc_gym.tasks import SUCCESS, Task
+from nc_gym.tasks import HOLD
 from nc_gym.vector_env import ComputerVectorEnv
 
 NOTE = "<!-- Written by `python -m nc_gym.docs_pages` from the card and the class docstrings; edit those. -->\n"
@@ -79,27 +79,30 @@ def usage(env_id: str) -> str:
 def task_table(environment: EnvironmentCard) -> str:
     """Returns what the card says about the task."""
     task = environment.task
-    rows = [("Instruction", f"`{task.instruction}`" if task.instruction else "none"), ("Success", success(task))]
-    if task.command:
-        rows += [("Reward", f"{task.typing_share:g} for typing the command, the rest for success")]
-        rows += [("Oracle types", f"`{task.command}`, Enter")]
-    rows += [(f"Parameter `{name}`", parameter(task, name)) for name in task.parameters]
+    rows = [("Instruction", code(task.instruction) if task.instruction else "none")]
+    if task.success:
+        goals = "; then ".join(predicate.describe() for predicate in task.success)
+        rows += [("Success", f"{goals}, on {HOLD} screens in a row")]
+        typing = f"{task.typing_share:g} for typing the oracle's lines, the rest for success"
+        rows += [("Reward", typing if task.typing_share else "1 for success")]
+        rows += [("Oracle types", code(task.oracle))]
+    if task.oracle_words:
+        rows += [("Oracle in words", ", ".join(map(code, task.oracle_words)))]
+    if task.setup:
+        rows += [("Setup", f"{code(task.setup)}, {task.setups} different ones per split")]
+    if task.audit:
+        rows += [("Audit on the real machine", code(task.audit))]
+    rows += [(f"Parameter `{name}`", parameter.describe()) for name, parameter in task.parameters.items()]
+    rows += [("Actions", f"`{environment.actions}`, unless `actions=` says otherwise")]
     rows += [("Episode length", f"at most {environment.max_episode_steps} steps")]
     if environment.reward_threshold is not None:
         rows += [("Counts as solved", f"mean return {environment.reward_threshold:g}")]
     return table(("", ""), [*rows, ("Boots", ", ".join(map(str, task.boots)))])
 
 
-def success(task: Task) -> str:
-    """Returns how the task is judged, from the judging function's docstring."""
-    summary = (inspect.getdoc(SUCCESS[task.kind]) or "").splitlines()[0]
-    return summary.replace("``goal.line``", f"`{task.line}`")
-
-
-def parameter(task: Task, name: str) -> str:
-    """Returns what a parameter's values are."""
-    word = task.parameters[name]
-    return f"{word.length[0]} to {word.length[1]} of the letters `{word.letters}`"
+def code(script: str) -> str:
+    """Returns a script in Markdown, with its newlines visible."""
+    return "`" + script.replace("\n", "\\n") + "`"
 
 
 def sections(docstring: str) -> dict[str, str]:

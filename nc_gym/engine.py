@@ -1,7 +1,7 @@
 """N computers at one task: what the single and the vector environment have in common.
 
 The engine has two operations, ``step`` (which never resets) and ``reset`` (of chosen rows), on top of the same two of a
-machine. It adds what is not the machine's: the reader, the task, observations and infos.
+machine. It adds what is not the machine's: the reader, the task, what an action types, observations and infos.
 """
 
 from __future__ import annotations
@@ -14,13 +14,12 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from nc_gym.actions import KeyActions, slot_words
 from nc_gym.frames import BANNER_HEIGHT, as_text, draw_frame, draw_line, text_chars
-from nc_gym.machines.keys import KEYS
 from nc_gym.machines.machine import Machine
-from nc_gym.opening import Options, open_machine, shared_computer
+from nc_gym.opening import Options, open_actions, open_machine, shared_computer
 from nc_gym.reader import Reader
-from nc_gym.registration import load_card
-from nc_gym.tasks import Episode
+from nc_gym.tasks import HOLD, Episode
 
 if TYPE_CHECKING:
     from nc_gym.computer.computer import NeuralComputer
@@ -35,7 +34,7 @@ class EngineState:
 
     machine: RuntimeState
     episode: Episode
-    event: int
+    action: int
     reward: float
     total: float
     steps: int
@@ -50,6 +49,7 @@ class Engine:
         machine: the machine to use instead of opening one (a fork has one already).
 
     Attributes:
+        actions: what an action types.
         steps: steps of each row's episode, int64 (N,).
         episodes: each row's goal and progress.
     """
@@ -57,14 +57,17 @@ class Engine:
     def __init__(self, options: Options, num_rows: int, machine: Machine | None = None) -> None:
         self.options = options
         self.num_rows = num_rows
-        self.task = load_card(options.card).environments[options.task].task
+        self.task = options.environment.task
+        self.actions = open_actions(options)
         self.machine = machine or open_machine(options, num_rows)
         self._reader = Reader(num_rows, self.machine.screen_shape)
         self.steps = np.zeros(num_rows, np.int64)
-        self.episodes = [Episode(self.task.sample(0)) for _ in range(num_rows)]
-        self._events = np.zeros(num_rows, np.int64)
+        self.episodes = [Episode(self.task.sample(0, options.split)) for _ in range(num_rows)]
+        self._last = np.zeros(num_rows, np.int64)
         self._rewards = np.zeros(num_rows)
         self._totals = np.zeros(num_rows)
+        self._restarted = np.zeros(num_rows, np.bool_)
+        self._audits = np.zeros(num_rows, np.bool_)
         height, width, _ = self.machine.screen_shape
         self._banner_chars = np.full((num_rows, self._reader.columns), ord(" "), np.uint8)
         self._banners = np.zeros((num_rows, BANNER_HEIGHT, width, 3), np.uint8)
@@ -94,32 +97,71 @@ class Engine:
 
     def reset(self, rows: NDArray[np.bool_], seeds: NDArray[np.int64]) -> None:
         """Starts a new episode in the rows where ``rows`` (N,) is true, all of it drawn from their ``seeds`` (N,)."""
-        boots = np.zeros(self.num_rows, np.int64)
-        for row in np.flatnonzero(rows):
-            self.episodes[row] = Episode(self.task.sample(int(seeds[row])))
-            boots[row] = self.episodes[row].goal.boot
-        self.machine.reset(rows, seeds, boots)
-        for counter in (self.steps, self._events, self._rewards, self._totals):
+        goals = {row: self.task.sample(int(seeds[row]), self.options.split) for row in np.flatnonzero(rows)}
+        starts = np.array([goals[row].start if row in goals else 0 for row in range(self.num_rows)], np.int64)
+        self.machine.reset(rows, seeds, starts)
+        self._look()
+        for row, goal in goals.items():
+            self.episodes[row] = self.task.begin(goal, self._chars[row], self._cursors[row])
+        for counter in (self.steps, self._last, self._rewards, self._totals, self._restarted, self._audits):
             counter[rows] = 0
         self._draw_banners(rows)
-        self._look()
 
-    def step(self, events: NDArray[np.int64], rows: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """Sends one event to each row where ``rows`` (N,) is true and judges its screen.
+    def step(
+        self, actions: NDArray[np.int64], rows: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Takes one action in each row where ``rows`` (N,) is true and judges the screen after each of its events.
+
+        Rows whose actions are longer than those of others go on alone; what solves a task ends the action.
 
         Returns:
             Rewards float64 (N,), 0 in the other rows; and whether each row's task is solved, bool (N,).
         """
-        self.machine.step(events, rows)
-        self._look()
-        rewards = np.zeros(self.num_rows)
-        for row in np.flatnonzero(rows):
-            rewards[row] = self.task.judge(self.episodes[row], self._chars[row], self._cursors[row])
+        queues = [
+            self.actions.events(int(actions[row]), self._seen(row)) if rows[row] else [] for row in range(self.num_rows)
+        ]
+        rewards, solved = np.zeros(self.num_rows), self.successes()
+        self._restarted[rows] = False
+        for turn in range(max(map(len, queues))):
+            moving = np.array([turn < len(queue) for queue in queues]) & (solved | ~self.successes())
+            self._send(np.array([queue[turn] if turn < len(queue) else 0 for queue in queues]), moving)
+            for row in np.flatnonzero(moving):
+                rewards[row] += self.task.judge(self.episodes[row], self._chars[row], self._cursors[row])
+        self._audit(self.successes() & ~solved)
         self.steps += rows
         self._totals += rewards
-        self._events = np.where(rows, events, self._events)
+        self._last = np.where(rows, actions, self._last)
         self._rewards = np.where(rows, rewards, self._rewards)
         return rewards, self.successes()
+
+    def _send(self, events: NDArray[np.int64], rows: NDArray[np.bool_]) -> None:
+        self.machine.step(events, rows)
+        if self.options.machine == "real":
+            self._restarted |= self.machine.restarted()  # type: ignore[attr-defined]
+        self._look()
+
+    def _audit(self, rows: NDArray[np.bool_]) -> None:
+        """Checks what the screens of ``rows`` (N,), just solved, say against the files of a real machine."""
+        if self.options.machine == "real":
+            for row in np.flatnonzero(rows):
+                condition = self.episodes[row].goal.audit or "true"
+                script = f"if {condition}; then echo yes; else echo no; fi"
+                answer = self.machine.run(row, ["/usr/bin/bash", "-c", script])  # type: ignore[attr-defined]
+                self._audits[row] = answer.splitlines()[-1:] == ["yes"]
+
+    def _seen(self, row: int) -> list[str]:
+        """Returns the words that a row's agent can type because it sees them; keys need none."""
+        if isinstance(self.actions, KeyActions):
+            return []
+        return slot_words(self.episodes[row].goal.instruction, self._chars[row], int(self._cursors[row, 0]))
+
+    def action_masks(self) -> NDArray[np.bool_]:
+        """Returns which actions are allowed in each row, bool (N, actions)."""
+        return np.stack([self.actions.mask(self._seen(row)) for row in range(self.num_rows)])
+
+    def encode(self, text: str, row: int) -> list[int]:
+        """Returns the actions that type ``text`` in a row as it is now; see ``nc_gym.actions``."""
+        return self.actions.encode(text, self._seen(row))
 
     def successes(self) -> NDArray[np.bool_]:
         """Tells which rows have solved their task, bool (N,)."""
@@ -163,17 +205,19 @@ class Engine:
             "cursor": self._cursors.copy(),
             "instruction": np.array([episode.goal.instruction for episode in self.episodes], object),
             "is_success": self.successes(),
+            "action_mask": self.action_masks().astype(np.int8),
         }
         if self.options.machine == "neural":
             infos["damage"] = self.machine.damage()  # type: ignore[attr-defined]
         else:
-            infos["restarted"] = self.machine.restarted()  # type: ignore[attr-defined]
+            infos["restarted"] = self._restarted.copy()
+            infos["audit"] = self._audits.copy()
         return infos
 
     def frame(self, row: int) -> NDArray[np.uint8]:
         """Draws a row for people: instruction, screen, and the last key, reward and return, uint8 (448, 640, 3)."""
-        key, reward, total = KEYS[self._events[row]], self._rewards[row], self._totals[row]
-        status = f"{self.steps[row]:4d} {key:9} reward {reward:.2f} return {total:.2f}"
+        name, reward, total = self.actions.names[self._last[row]], self._rewards[row], self._totals[row]
+        status = f"{self.steps[row]:4d} {name:9} reward {reward:.2f} return {total:.2f}"
         return draw_frame(self._banners[row], self._screens[row], status)
 
     def text(self, row: int) -> str:
@@ -181,8 +225,17 @@ class Engine:
         return as_text(self._banner_chars[row], self._chars[row])
 
     def oracle(self, row: int) -> list[int]:
-        """Returns the events that solve a row's task from its boot; empty for free use."""
-        return self.task.oracle(self.episodes[row].goal)
+        """Returns the actions that solve a row's task from its start; empty for free use.
+
+        Raises:
+            ValueError: the card does not say how to solve the task with words.
+        """
+        goal = self.episodes[row].goal
+        if isinstance(self.actions, KeyActions) or not goal.success:
+            return list(goal.script)
+        if not goal.words:
+            raise ValueError(f'{self.options.task} has no oracle_words; make it with actions="keys"')
+        return [*map(self.actions.names.index, goal.words), *[0] * (HOLD - 1)]
 
     def snapshot(self, row: int) -> EngineState:
         """Returns a copy of everything that a row is.
@@ -192,7 +245,7 @@ class Engine:
         """
         self._require_neural("snapshot")
         machine = self.machine.snapshot(np.arange(self.num_rows) == row)  # type: ignore[attr-defined]
-        counters = (int(self._events[row]), float(self._rewards[row]), float(self._totals[row]), int(self.steps[row]))
+        counters = (int(self._last[row]), float(self._rewards[row]), float(self._totals[row]), int(self.steps[row]))
         return EngineState(machine, copy.deepcopy(self.episodes[row]), *counters)
 
     def restore(self, row: int, state: EngineState) -> None:
@@ -209,7 +262,7 @@ class Engine:
 
     def _set_row(self, row: int, state: EngineState) -> None:
         self.episodes[row] = copy.deepcopy(state.episode)
-        self._events[row], self._rewards[row] = state.event, state.reward
+        self._last[row], self._rewards[row] = state.action, state.reward
         self._totals[row], self.steps[row] = state.total, state.steps
 
     def fork(self, row: int, num_rows: int) -> Engine:

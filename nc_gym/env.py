@@ -14,7 +14,6 @@ from gymnasium.utils import EzPickle
 from numpy.typing import NDArray
 
 from nc_gym.engine import Engine, EngineState
-from nc_gym.machines import keys
 from nc_gym.opening import Options
 
 RENDER_MODES = ("rgb_array", "ansi")
@@ -22,7 +21,7 @@ RENDER_FPS = 10
 
 
 class ComputerInfo(TypedDict, total=False):
-    """What ``info`` carries after every reset and step; the last two only on the machine named."""
+    """What ``info`` carries after every reset and step; the last three only on the machine named."""
 
     chars: NDArray[np.uint8]
     """Characters that the reader sees, uint8 (rows, columns); 127 for a box that is no character."""
@@ -32,10 +31,14 @@ class ComputerInfo(TypedDict, total=False):
     """What the banner says."""
     is_success: bool
     """Whether the task is solved."""
+    action_mask: NDArray[np.int8]
+    """1 for every action that does something now, int8 (actions,), as ``action_space.sample(mask)`` takes it."""
     damage: float
     """Neural: share of the tiles that were denoised for this screen."""
     restarted: bool
     """Real: the shell had died or hung and was replaced by a fresh one during this step."""
+    audit: bool
+    """Real: the task is solved, and the machine's files confirm what the screen showed when it was."""
 
 
 @dataclass
@@ -55,9 +58,17 @@ class ComputerEnv(gym.Env[NDArray[Any], np.int64], EzPickle):
     sandbox. Spaces, instructions, boots and rewards are the same on both.
 
     ## Action Space
-    ``Discrete(106)``, one key per step: 0 is no key, then printable ASCII from space on, then Enter, Backspace, Tab,
-    Up, Down, Left, Right, Ctrl-C, Ctrl-L and Ctrl-U. ``env.unwrapped.keys`` lists the names;
-    ``env.unwrapped.encode("ls\n")`` returns the actions that type a text.
+    With ``actions="keys"``: ``Discrete(106)``, one key per step: 0 is no key, then printable ASCII from space on, then
+    Enter, Backspace, Tab, Up, Down, Left, Right, Ctrl-C, Ctrl-L and Ctrl-U.
+
+    With ``actions="words"``: ``Discrete(31)``, one word per step, typed as a whole: 0 is no key, then the card's list
+    of words (commands, Enter, Backspace, ...), then ``instruction:0`` to ``instruction:7``, which type that word of the
+    banner, and ``screen:0`` to ``screen:3``, which type that word of the last line above the cursor, as the reader sees
+    it on either machine. A slot without a word is masked and types nothing. The screen is judged after each key; the
+    step's reward is their sum.
+
+    ``env.unwrapped.keys`` lists the names of the actions, ``env.unwrapped.encode("ls\n")`` returns those that type a
+    text, ``env.unwrapped.action_masks()`` and ``info["action_mask"]`` tell which do something now.
 
     ## Observation Space
     The banner is one line above the screen that shows the instruction, drawn in the terminal's own font.
@@ -75,7 +86,9 @@ class ComputerEnv(gym.Env[NDArray[Any], np.int64], EzPickle):
     solved. Free use has no reward.
 
     ## Starting State
-    The seed draws the task's parameters and one of the task's boots. Boot 0 is a fresh prompt in an empty home.
+    The seed draws the task's parameters; those of ``split="train"`` and ``split="test"`` have no combination in common.
+    Boot 0 is a fresh prompt in an empty home. Some tasks type a setup first, the same on both machines: the neural
+    computer types it too, once per setup, and later copies the state that it led to.
 
     ## Episode End
     Termination: the task is solved (a step after that earns 0). Truncation: after ``max_episode_steps``, by Gymnasium's
@@ -85,19 +98,24 @@ class ComputerEnv(gym.Env[NDArray[Any], np.int64], EzPickle):
     See :class:`ComputerInfo`; the keys are the same after every reset and step.
 
     ## Registered Configurations
-    ``nc_gym/Terminal-v0``: free use of the terminal. ``nc_gym/TerminalEcho-v0``: print a given word on a line of its
-    own. Their tasks are declared in ``envs/terminal.toml``.
+    Declared in ``envs/terminal.toml``, from easy to hard: ``nc_gym/Terminal-v0`` (free use),
+    ``nc_gym/TerminalEcho-v0``, ``nc_gym/TerminalMakeFile-v0``, ``nc_gym/TerminalMakeDir-v0``,
+    ``nc_gym/TerminalRemoveFile-v0``, ``nc_gym/TerminalAdd-v0``, ``nc_gym/TerminalNavigate-v0``,
+    ``nc_gym/TerminalReadFlag-v0``, ``nc_gym/TerminalRecover-v0``, ``nc_gym/TerminalCopyLine-v0``,
+    ``nc_gym/TerminalChain-v0``. ``nc_gym.register_card`` adds your own.
 
     ## Arguments
     Args:
-        card: name of the card in ``envs/`` (set by the registered id).
+        card: name of the card in ``envs/``, or the path of one (set by the registered id).
         task: id of the environment in that card (set by the registered id).
         machine: "neural" or "real".
-        weights: folder of the network's weights; None takes ``weights/<card>``.
+        weights: folder of the network's weights; None takes the shipped ones.
         device: torch device of the network, "auto" chooses.
         dtype: name of the torch dtype the network computes in; None leaves the choice to the weights.
         denoise_steps: denoising steps per screen; None takes the value in the weights.
         obs: "screen", "chars" or "latent".
+        actions: "keys" or "words"; None takes what the card says about the id.
+        split: "train" or "test": which draws of the parameters.
         render_mode: None, "rgb_array" (screen magnified twice, with banner and a status line) or "ansi" (text).
     """
 
@@ -114,28 +132,31 @@ class ComputerEnv(gym.Env[NDArray[Any], np.int64], EzPickle):
         dtype: str | None = None,
         denoise_steps: int | None = None,
         obs: str = "screen",
+        actions: str | None = None,
+        split: str = "train",
         render_mode: str | None = None,
     ) -> None:
         EzPickle.__init__(
             self, card, task, machine=machine, weights=weights, device=device, dtype=dtype,
-            denoise_steps=denoise_steps, obs=obs, render_mode=render_mode,
+            denoise_steps=denoise_steps, obs=obs, actions=actions, split=split, render_mode=render_mode,
         )  # fmt: skip
         check_render_mode(render_mode)
         self.render_mode = render_mode
-        self._engine = Engine(Options(card, task, machine, weights, device, dtype, denoise_steps, obs), num_rows=1)
+        options = Options(card, task, machine, weights, device, dtype, denoise_steps, obs, actions, split)
+        self._engine = Engine(options, num_rows=1)
         self.observation_space = self._engine.observation_space
-        self.action_space = spaces.Discrete(len(keys.KEYS))
+        self.action_space = spaces.Discrete(len(self.keys))
         self._row = np.ones(1, np.bool_)
         self._started = False
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """The name of each action's key."""
-        return keys.KEYS
+        """The name of each action: of its key, or its word."""
+        return self._engine.actions.names
 
     def encode(self, text: str) -> list[int]:
-        """Returns the actions that type ``text`` (a newline is Enter)."""
-        return keys.encode(text)
+        """Returns the actions that type ``text`` (a newline is Enter), with words that stand on the screen now."""
+        return self._engine.encode(text, 0)
 
     def oracle(self) -> list[int]:
         r"""Returns the actions that solve the current task from the start of the episode; empty for free use."""
@@ -143,8 +164,8 @@ class ComputerEnv(gym.Env[NDArray[Any], np.int64], EzPickle):
         return self._engine.oracle(0)
 
     def action_masks(self) -> NDArray[np.bool_]:
-        """Returns which actions are allowed, bool (106,): every key can always be pressed."""
-        return np.ones(len(keys.KEYS), np.bool_)
+        """Returns which actions do something now, bool (actions,): every key, and every word that there is."""
+        return self._engine.action_masks()[0]
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -157,11 +178,11 @@ class ComputerEnv(gym.Env[NDArray[Any], np.int64], EzPickle):
         return self._engine.observations()[0], self._info()
 
     def step(self, action: int | np.int64) -> tuple[NDArray[Any], float, bool, bool, dict[str, Any]]:
-        """Presses one key and waits for the settled screen."""
+        """Types one key or word and waits for the settled screen."""
         self._require_reset("step()")
         if not self.action_space.contains(action):
             raise ValueError(
-                f"action {action!r} is not in {self.action_space}; pass the index of a key in env.unwrapped.keys"
+                f"action {action!r} is not in {self.action_space}; pass the index of a name in env.unwrapped.keys"
             )
         rewards, solved = self._engine.step(np.array([int(action)]), self._row)
         return self._engine.observations()[0], float(rewards[0]), bool(solved[0]), False, self._info()

@@ -7,13 +7,16 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nc_gym.actions import PRESETS, Actions, KeyActions, WordActions
 from nc_gym.machines.keys import KEYS, encode
 from nc_gym.machines.machine import Machine
+from nc_gym.parameters import SPLITS
 from nc_gym.paths import data_root
-from nc_gym.registration import load_card
+from nc_gym.registration import EnvironmentCard, load_card
 
 if TYPE_CHECKING:
     from nc_gym.computer.computer import NeuralComputer
+    from nc_gym.computer.starts import Starts
 
 MACHINES = ("neural", "real")
 OBSERVATIONS = ("screen", "chars", "latent")
@@ -31,14 +34,29 @@ class Options:
     dtype: str | None = None
     denoise_steps: int | None = None
     obs: str = "screen"
+    actions: str | None = None
+    split: str = "train"
 
     def __post_init__(self) -> None:
         check_choice("machine", self.machine, MACHINES)
         check_choice("obs", self.obs, OBSERVATIONS)
         check_choice("task", self.task, tuple(load_card(self.card).environments))
+        check_choice("actions", self.actions, (None, *(PRESETS if load_card(self.card).words else PRESETS[:1])))
+        check_choice("split", self.split, SPLITS)
+
+    @property
+    def environment(self) -> EnvironmentCard:
+        """What the card says about the environment."""
+        return load_card(self.card).environments[self.task]
 
 
-def check_choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
+def open_actions(options: Options) -> Actions:
+    """Returns the action preset that ``options`` name."""
+    preset = options.actions or options.environment.actions
+    return KeyActions() if preset == "keys" else WordActions(load_card(options.card).words)
+
+
+def check_choice(name: str, value: object, allowed: tuple[str | None, ...]) -> None:
     """Raises ValueError unless the argument called ``name`` has one of the ``allowed`` values."""
     if value not in allowed:
         raise ValueError(f"{name}={value!r} is unknown; choose one of {', '.join(map(repr, allowed))}")
@@ -63,7 +81,7 @@ def shared_computer(options: Options) -> NeuralComputer:
         WeightsError: the weights are missing or damaged, or were trained for another computer than the card's.
     """
     card = load_card(options.card)
-    weights = Path(options.weights) if options.weights else data_root() / "weights" / card.name
+    weights = Path(options.weights) if options.weights else data_root() / "weights" / card.machine
     computer = _load_computer(str(weights.resolve()), options.device, options.dtype, options.denoise_steps)
     if options.weights is None and card.weights_sha256 is not None:
         _check_pin(weights / "model.safetensors", card.weights_sha256)
@@ -101,7 +119,21 @@ def open_machine(options: Options, num_rows: int) -> Machine:
         computer = shared_computer(options)
         from nc_gym.computer.machine import NeuralMachine
 
-        return NeuralMachine(computer, num_rows)
+        return NeuralMachine(
+            computer, num_rows, starts=_shared_starts(computer, options.card, options.task, options.split)
+        )
     from nc_gym.machines.terminal import BashTerminal
 
-    return BashTerminal(num_rows, [encode(boot) for boot in load_card(options.card).boots])
+    card = load_card(options.card)
+    starts = options.environment.task.starts(options.split, len(card.boots))
+    return BashTerminal(num_rows, [[*encode(card.boots[start.boot]), *start.events] for start in starts])
+
+
+@lru_cache(maxsize=8)
+def _shared_starts(computer: NeuralComputer, card: str, task: str, split: str) -> Starts:
+    """Returns the starts of a task on a computer: environments of one process share them, the last eight are kept."""
+    from nc_gym.computer.starts import Starts
+
+    loaded = load_card(card)
+    starts = loaded.environments[task].task.starts(split, len(loaded.boots))
+    return Starts(computer, [(start.boot, start.events) for start in starts])

@@ -1,7 +1,8 @@
 """Environment cards and their registration with Gymnasium.
 
-A card is a TOML file in ``envs/`` that declares a computer, its boots and its environments. Registration hands
-Gymnasium only strings and JSON-able values, so a spec can be written down and read back anywhere.
+A card is a TOML file that declares a computer, its boots and its environments: those in ``envs/`` are registered on
+import, a user's own by ``register_card``. Registration hands Gymnasium only strings and JSON-able values, so a spec can
+be written down and read back anywhere.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 
 import gymnasium as gym
 
+from nc_gym.actions import PRESETS, WordActions
 from nc_gym.paths import data_root
 from nc_gym.tasks import Task, task_from_table
 
@@ -32,12 +34,13 @@ class CardError(ValueError):
 
 @dataclass(frozen=True)
 class EnvironmentCard:
-    """One environment of a card."""
+    """One environment of a card; ``actions`` is its action preset unless another is asked for."""
 
     id: str
     summary: str
     max_episode_steps: int
     reward_threshold: float | None
+    actions: str
     task: Task
 
 
@@ -46,24 +49,25 @@ class Card:
     """A computer, its boots (texts typed into a fresh one) and its environments by id.
 
     ``weights_sha256`` pins the file ``model.safetensors`` of the default weights: other weights are other dynamics and
-    need a new version of the ids.
+    need a new version of the ids. ``words`` is the vocabulary of ``actions="words"``; without one there are only keys.
     """
 
     name: str
     machine: str
     boots: tuple[str, ...]
     weights_sha256: str | None
+    words: tuple[str, ...]
     environments: dict[str, EnvironmentCard]
 
 
 @cache
 def load_card(name: str) -> Card:
-    """Reads ``envs/<name>.toml``.
+    """Reads the card ``envs/<name>.toml``, or the file ``name`` if it ends in ".toml".
 
     Raises:
         CardError: there is no such card, or it says something that no computer can do.
     """
-    path = data_root() / "envs" / f"{name}.toml"
+    path = Path(name) if name.endswith(".toml") else data_root() / "envs" / f"{name}.toml"
     if not path.is_file():
         raise CardError(f"no card {name!r}: expected the file {path}; the cards are {', '.join(card_names())}")
     return parse_card(path)
@@ -74,27 +78,39 @@ def parse_card(path: Path) -> Card:
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
         boots = tuple(table["boots"])
-        cards = [_environment(entry, len(boots)) for entry in table["environments"]]
+        words = tuple(table.get("words", ()))
+        cards = [_environment(entry, len(boots), words) for entry in table["environments"]]
         environments = {card.id: card for card in cards}
-        return Card(path.stem, table["machine"], boots, table.get("weights_sha256"), environments)
+        return Card(path.stem, table["machine"], boots, table.get("weights_sha256"), words, environments)
     except KeyError as error:
         raise CardError(f"{path}: the field {error} is missing; compare with envs/terminal.toml") from None
     except ValueError as error:  # also TOML syntax errors
         raise CardError(f"{path}: {error}") from error
 
 
-def _environment(entry: dict[str, Any], num_boots: int) -> EnvironmentCard:
-    known = {"id", "summary", "max_episode_steps", "reward_threshold", "task"}
+def _environment(entry: dict[str, Any], num_boots: int, words: tuple[str, ...]) -> EnvironmentCard:
+    known = {"id", "summary", "max_episode_steps", "reward_threshold", "actions", "task"}
     unknown = sorted(set(entry) - known)
     if unknown:
         raise ValueError(f"unknown environment field {unknown[0]!r}; an environment has {', '.join(sorted(known))}")
     try:
         task = task_from_table(entry["task"], num_boots)
+        actions = entry.get("actions", "keys")
+        _check_words(task, actions, words)
     except ValueError as error:
         raise ValueError(f"{entry['id']}: {error}") from None
-    return EnvironmentCard(
-        entry["id"], entry["summary"], int(entry["max_episode_steps"]), entry.get("reward_threshold"), task
-    )
+    threshold = entry.get("reward_threshold")
+    return EnvironmentCard(entry["id"], entry["summary"], int(entry["max_episode_steps"]), threshold, actions, task)
+
+
+def _check_words(task: Task, actions: str, words: tuple[str, ...]) -> None:
+    if actions not in PRESETS:
+        raise ValueError(f"actions is {actions!r}; choose one of {', '.join(PRESETS)}")
+    if actions == "words" and not words:
+        raise ValueError('actions is "words", but the card has no list `words` of what they are')
+    unknown = sorted(set(task.sample(0).words) - set(WordActions(words).names))
+    if unknown:
+        raise ValueError(f"oracle_words has {unknown[0]!r}, which is neither one of the card's words nor a slot")
 
 
 def card_names() -> list[str]:
@@ -103,11 +119,38 @@ def card_names() -> list[str]:
 
 
 def register_envs() -> None:
-    """Registers every environment of every card with Gymnasium; safe to call twice."""
+    """Registers every environment of every card in ``envs/`` with Gymnasium; safe to call twice."""
     for name in card_names():
-        for environment in load_card(name).environments.values():
-            if environment.id in gym.registry:
-                continue
+        _register(name)
+
+
+def register_card(path: str | Path) -> tuple[str, ...]:
+    """Registers the environments of a card of your own; safe to call twice.
+
+    Args:
+        path: the TOML file. Environments and their specs name it by its absolute path, so it must stay where it is.
+
+    Returns:
+        The ids that can now be made.
+
+    Raises:
+        CardError: there is no such file, it is faulty, or one of its ids is already taken by another card.
+    """
+    file = Path(path).resolve()
+    if file.suffix != ".toml" or not file.is_file():
+        raise CardError(f"no card at {file}; pass the path of a TOML file such as envs/terminal.toml")
+    return _register(str(file))
+
+
+def _register(name: str) -> tuple[str, ...]:
+    """Registers the environments of the card that ``load_card(name)`` returns, and returns their ids."""
+    environments = load_card(name).environments
+    for environment in environments.values():
+        taken = gym.registry.get(environment.id)
+        if taken is not None and taken.kwargs.get("card") != name:
+            raise CardError(f"{name}: the id {environment.id!r} is already registered; give the environment another id")
+    for environment in environments.values():
+        if environment.id not in gym.registry:
             gym.register(
                 id=environment.id,
                 entry_point=ENTRY_POINT,
@@ -116,3 +159,4 @@ def register_envs() -> None:
                 reward_threshold=environment.reward_threshold,
                 kwargs={"card": name, "task": environment.id},
             )
+    return tuple(environments)

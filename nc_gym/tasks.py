@@ -1,53 +1,66 @@
 """Tasks: what the user of a computer is asked to do, judged from what the screen shows and from nothing else.
 
-A task is declared in a card (``envs/*.toml``). Its numbers are functions of the characters that ``nc_gym.reader`` read
-from the pixels, so the same code judges a neural screen and a real one:
+A task is declared in a card (``envs/*.toml``; docs/tasks.md shows how). It is judged from the characters that
+``nc_gym.reader`` read from the pixels, so the same code judges a neural screen and a real one:
 
-* **Success** has a *kind*, one function in ``SUCCESS``. It must hold on ``HOLD`` successive screens (the screen on
-  which it first holds is the first of them), so that one flickering screen is no success.
-* **Shaping** is best-so-far progress: typing a longer correct prefix of ``command`` after the prompt than ever before
-  in the episode earns ``typing_share`` times the gain; typing it again, or erasing and retyping it, earns nothing.
+* **Success** is a list of predicates (``nc_gym.predicates``), met in their order. Each must hold on ``HOLD`` successive
+  screens (the one on which it first holds is the first of them), so that one flickering screen is no success.
+* **Shaping** is best-so-far progress through the lines that the oracle types: typing more of them correctly after the
+  prompt than ever before in the episode earns ``typing_share`` times the gain; what stands there when the episode
+  begins, typing it again, or erasing and retyping it, earns nothing.
 * Success earns what is left up to 1. The rewards of an episode therefore sum to a number in [0, 1], and to 1 exactly
   when the task was solved.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nc_gym.machines.keys import NOOP, encode
+from nc_gym.machines.keys import NOOP
+from nc_gym.parameters import SPLITS, Parameter, Values, draw_values, parameter_from_table
+from nc_gym.predicates import PROMPT, Predicate, predicate_from_table, screen_lines
+from nc_gym.scripts import has_keys, repeated, script_events
 
 HOLD = 2  # successive screens that must show success
-PROMPT_END = b"$ "
+PROMPT_END = "$ "
 BANNER_COLUMNS = 40  # the longest instruction
 
 
 @dataclass(frozen=True)
-class Word:
-    """A task parameter: a random word over ``letters`` whose length lies in ``length`` (both ends included)."""
+class Start:
+    """Where an episode begins: the card's boot number ``boot``, and then the ``events`` of the task's setup."""
 
-    letters: str
-    length: tuple[int, int]
-
-    def sample(self, rng: np.random.Generator) -> str:
-        """Draws a word."""
-        size = rng.integers(self.length[0], self.length[1] + 1)
-        return "".join(self.letters[i] for i in rng.integers(len(self.letters), size=size))
+    boot: int
+    events: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
 class Goal:
-    """One row's instance of a task: its boot and its texts with the drawn parameters filled in."""
+    """One row's instance of a task, the drawn parameters filled in.
 
-    boot: int
+    Attributes:
+        start: index into ``Task.starts``.
+        instruction: the text of the banner.
+        success: what the screen must show, in this order; empty for free use.
+        commands: the lines that the shaping rewards.
+        script: the oracle's events.
+        words: the oracle's actions with ``actions="words"``, by name.
+        audit: a bash condition on the real machine's files that a true success meets; may be empty.
+    """
+
+    start: int
     instruction: str
-    line: str
-    command: str
+    success: tuple[Predicate, ...]
+    commands: tuple[str, ...] = ()
+    script: tuple[int, ...] = ()
+    words: tuple[str, ...] = ()
+    audit: str = ""
 
 
 @dataclass
@@ -55,36 +68,21 @@ class Episode:
     """One row's goal and how far it has come.
 
     Attributes:
-        typed: the largest share of the command ever typed after the prompt, in [0, 1].
-        held: number of successive screens, up to the present one, that showed success.
+        entered: how many of the goal's commands have been entered, in their order.
+        first: progress through the commands that the first screen showed, in [0, 1].
+        best: the largest progress so far.
+        met: how many of the goal's predicates have been met.
+        held: number of successive screens, up to the present one, that showed the next predicate.
         success: whether the task is solved.
     """
 
     goal: Goal
-    typed: float = 0.0
+    entered: int = 0
+    first: float = 0.0
+    best: float = 0.0
+    met: int = 0
     held: int = 0
     success: bool = False
-
-
-def shows_line(goal: Goal, chars: NDArray[np.uint8], cursor_row: int) -> bool:
-    """Tells whether a row above the prompt is exactly ``goal.line``.
-
-    Args:
-        goal: the goal.
-        chars: character codes, uint8 (rows, columns).
-        cursor_row: the row that is being typed on; it and the rows below it do not count.
-    """
-    row = np.full(chars.shape[1], ord(" "), np.uint8)
-    row[: len(goal.line)] = np.frombuffer(goal.line.encode("ascii"), np.uint8)
-    return bool((chars[:cursor_row] == row).all(1).any())
-
-
-def never(goal: Goal, chars: NDArray[np.uint8], cursor_row: int) -> bool:
-    """Free use: nothing to solve."""
-    return False
-
-
-SUCCESS: dict[str, Callable[[Goal, NDArray[np.uint8], int], bool]] = {"free": never, "line": shows_line}
 
 
 @dataclass(frozen=True)
@@ -92,33 +90,86 @@ class Task:
     """A task from a card.
 
     Attributes:
-        kind: which of ``SUCCESS`` judges it.
+        instruction: the text in the banner; ``{name}`` stands for a parameter, here and in the other texts.
+        success: what the screen must show; empty for free use.
+        oracle: a script (``nc_gym.scripts``) that solves the task from its start.
+        oracle_words: the same as actions of the "words" preset; empty if the task cannot be solved with them.
+        typing_share: the part of the return that typing the oracle's lines earns.
+        setup: a script that prepares the computer before the episode begins.
+        setups: how many different setups each split has; 0 without a setup.
+        audit: a bash condition, evaluated in the home of the real machine.
         boots: indices into the card's boots; an episode starts from one of them, drawn from its seed.
-        instruction: the text in the banner; ``{name}`` stands for a parameter.
-        line: what a line of the screen must be (kind "line").
-        command: what the oracle types, followed by Enter; also what the shaping rewards.
-        typing_share: the part of the return that typing ``command`` earns.
         parameters: what is drawn anew for every episode.
     """
 
-    kind: str
-    boots: tuple[int, ...]
     instruction: str = ""
-    line: str = ""
-    command: str = ""
+    success: tuple[Predicate, ...] = ()
+    oracle: str = ""
+    oracle_words: tuple[str, ...] = ()
     typing_share: float = 0.0
-    parameters: Mapping[str, Word] = field(default_factory=dict)
+    setup: str = ""
+    setups: int = 0
+    audit: str = ""
+    boots: tuple[int, ...] = (0,)
+    parameters: Mapping[str, Parameter] = field(default_factory=dict, hash=False)
 
-    def sample(self, seed: int) -> Goal:
-        """Draws an episode's goal; the same seed always gives the same goal."""
+    def starts(self, split: str, num_boots: int) -> list[Start]:
+        """Returns what an episode of ``split`` can begin from: one start per setup, else one per boot of the card."""
+        if not self.setups:
+            return [Start(boot) for boot in range(num_boots)]
+        drawn = self._setup_values(split)
+        return [
+            Start(self.boots[i % len(self.boots)], tuple(script_events(self.setup, values)))
+            for i, values in enumerate(drawn)
+        ]
+
+    def sample(self, seed: int, split: str = "train") -> Goal:
+        """Draws an episode's goal; the same seed and split always give the same goal."""
         rng = np.random.default_rng(seed)
-        values = {name: parameter.sample(rng) for name, parameter in self.parameters.items()}
-        boot = self.boots[rng.integers(len(self.boots))]
-        texts = (text.format(**values) for text in (self.instruction, self.line, self.command))
-        return Goal(boot, *texts)
+        if self.setups:
+            start = int(rng.integers(self.setups))
+            return self._goal(start, self._setup_values(split)[start])
+        values = draw_values(self.parameters, rng, split)
+        return self._goal(self.boots[rng.integers(len(self.boots))], values)
+
+    @cache  # noqa: B019 - tasks live as long as their cards, which are cached too
+    def _setup_values(self, split: str) -> tuple[Values, ...]:
+        """Draws the values of every setup of ``split``, all different."""
+        rng = np.random.default_rng([self.setups, SPLITS.index(split)])
+        drawn: list[Values] = []
+        for _ in range(100 * self.setups):
+            values = draw_values(self.parameters, rng, split)
+            if values not in drawn:
+                drawn.append(values)
+            if len(drawn) == self.setups:
+                return tuple(drawn)
+        raise ValueError(
+            f"the parameters give only {len(drawn)} setups for split {split!r}, but setups = {self.setups}; lower it"
+        )
+
+    def _goal(self, start: int, values: Values) -> Goal:
+        script = script_events(self.oracle, values)
+        lines = [] if has_keys(self.oracle) else self.oracle.format(**values).split("\n")
+        return Goal(
+            start=start,
+            instruction=self.instruction.format(**values),
+            success=tuple(predicate.fill(values) for predicate in self.success),
+            commands=tuple(line for line in lines if line),
+            script=(*script, *[NOOP] * (HOLD - 1)) if self.success else (),
+            words=tuple(name for word in self.oracle_words for name in repeated(word, values)),
+            audit=self.audit.format(**values),
+        )
+
+    def begin(self, goal: Goal, chars: NDArray[np.uint8], cursor: NDArray[np.int64]) -> Episode:
+        """Starts an episode at its first screen; arguments as for ``judge``."""
+        episode = Episode(goal)
+        if goal.commands and cursor[0] >= 0:
+            lines, typed = screen_lines(chars, int(cursor[0]))
+            episode.first = episode.best = _progress(episode, lines, typed[: cursor[1]])
+        return episode
 
     def judge(self, episode: Episode, chars: NDArray[np.uint8], cursor: NDArray[np.int64]) -> float:
-        """Looks at the screen after a step, brings ``episode`` up to date and returns the step's reward.
+        """Looks at the screen after an event, brings ``episode`` up to date and returns the reward.
 
         A screen without a cursor says nothing: it breaks a run of successful screens and earns nothing.
 
@@ -127,79 +178,101 @@ class Task:
             chars: character codes, uint8 (rows, columns).
             cursor: row and column of the cursor, int64 (2,), or (-1, -1) if the screen shows none.
         """
-        if episode.success or self.kind == "free":
+        if episode.success or not self.success:
             return 0.0
-        cursor_row, cursor_column = int(cursor[0]), int(cursor[1])
-        if cursor_row < 0:
+        if cursor[0] < 0:
             episode.held = 0
             return 0.0
-        earned = self.typing_share * episode.typed
-        typed = chars[cursor_row].tobytes()[:cursor_column]
-        episode.typed = max(episode.typed, _share_typed(episode.goal.command, typed))
-        holds = SUCCESS[self.kind](episode.goal, chars, cursor_row)
-        episode.held = episode.held + 1 if holds else 0
-        episode.success = episode.held >= HOLD
-        return (1.0 if episode.success else self.typing_share * episode.typed) - earned
+        earned = self._earned(episode)
+        lines, typed = screen_lines(chars, int(cursor[0]))
+        if self.typing_share:
+            episode.best = max(episode.best, _progress(episode, lines, typed[: cursor[1]]))
+        goals = episode.goal.success
+        earlier = goals[episode.met - 1] if episode.met else None
+        episode.held = episode.held + 1 if goals[episode.met].holds(lines, typed, earlier) else 0
+        if episode.held >= HOLD:
+            episode.met, episode.held = episode.met + 1, 0
+        episode.success = episode.met == len(goals)
+        return (1.0 if episode.success else self._earned(episode)) - earned
 
-    def oracle(self, goal: Goal) -> list[int]:
-        """Returns the events that solve ``goal`` from its boot; empty for free use."""
-        if self.kind == "free":
-            return []
-        return [*encode(goal.command + "\n"), *[NOOP] * (HOLD - 1)]
+    def _earned(self, episode: Episode) -> float:
+        return self.typing_share * (episode.best - episode.first)
 
 
-def _share_typed(command: str, row: bytes) -> float:
+def _progress(episode: Episode, lines: Sequence[str], typed: str) -> float:
+    """Counts the commands entered so far and returns the progress through all of them, 0 to 1."""
+    commands = episode.goal.commands
+    entered = {PROMPT.sub("", line, count=1) for line in lines if PROMPT.match(line)}
+    while episode.entered < len(commands) and commands[episode.entered].rstrip() in entered:
+        episode.entered += 1
+    if episode.entered == len(commands):
+        return 1.0
+    return (episode.entered + _share_typed(commands[episode.entered], typed)) / len(commands)
+
+
+def _share_typed(command: str, row: str) -> float:
     """Returns how much of ``command`` (0 to 1) stands correctly after the prompt of ``row`` (up to the cursor)."""
     start = row.find(PROMPT_END)
-    if start < 0 or not command:
+    if start < 0:
         return 0.0
-    typed = row[start + len(PROMPT_END) :]
-    target = command.encode("ascii")
     correct = 0
-    while correct < min(len(typed), len(target)) and typed[correct] == target[correct]:
+    for typed, wanted in zip(row[start + len(PROMPT_END) :], command, strict=False):
+        if typed != wanted:
+            break
         correct += 1
-    return correct / len(target)
+    return correct / len(command)
 
 
-_FIELDS = ("kind", "boots", "instruction", "line", "command", "typing_share", "parameters")
+_FIELDS = tuple(Task.__dataclass_fields__)
 
 
 def task_from_table(table: Mapping[str, Any], num_boots: int) -> Task:
     """Builds the task that a card's ``[environments.task]`` table declares.
 
     Raises:
-        ValueError: the table has an unknown field, kind or boot, or a text names an unknown parameter.
+        ValueError: the table has an unknown field or boot, a text names an unknown parameter, or fields do not fit.
     """
     unknown = sorted(set(table) - set(_FIELDS))
     if unknown:
         raise ValueError(f"unknown task field {unknown[0]!r}; a task has {', '.join(_FIELDS)}")
-    if table.get("kind") not in SUCCESS:
-        raise ValueError(f"unknown task kind {table.get('kind')!r}; choose one of {', '.join(sorted(SUCCESS))}")
     boots = tuple(table.get("boots", (0,)))
     if not boots or any(not isinstance(b, int) or not 0 <= b < num_boots for b in boots):
         raise ValueError(f"task boots are {list(boots)}; list indices from 0 to {num_boots - 1} of the card's boots")
-    share = float(table.get("typing_share", 0.0))
-    if not 0 <= share < 1:
-        raise ValueError(f"typing_share is {share}; choose it from 0 up to, but not including, 1")
-    parameters = {name: _word(name, fields) for name, fields in table.get("parameters", {}).items()}
-    texts = {name: str(table.get(name, "")) for name in ("instruction", "line", "command")}
-    task = Task(table["kind"], boots, **texts, typing_share=share, parameters=parameters)
-    if task.kind == "line" and not (task.line and task.command):
-        raise ValueError("a task of kind 'line' needs the fields `line` and `command`")
+    parameters: dict[str, Parameter] = {}
+    for name, fields in table.get("parameters", {}).items():
+        parameters[name] = parameter_from_table(name, fields, parameters)
+    task = Task(
+        **{name: str(table.get(name, "")) for name in ("instruction", "oracle", "setup", "audit")},
+        success=tuple(predicate_from_table(predicate) for predicate in table.get("success", ())),
+        oracle_words=tuple(table.get("oracle_words", ())),
+        typing_share=float(table.get("typing_share", 0.0)),
+        setups=int(table.get("setups", 0)),
+        boots=boots,
+        parameters=parameters,
+    )
+    _check(task)
+    return task
+
+
+def _check(task: Task) -> None:
+    """Raises ValueError if the fields of a task do not fit together."""
+    if not 0 <= task.typing_share < 1:
+        raise ValueError(f"typing_share is {task.typing_share}; choose it from 0 up to, but not including, 1")
+    if bool(task.success) != bool(task.oracle):
+        missing = "oracle" if task.success else "success"
+        raise ValueError(f"the field {missing!r} is missing; a task has both success and oracle, free use has neither")
+    if task.typing_share and has_keys(task.oracle):
+        raise ValueError("typing_share rewards typed lines, but the oracle presses named keys; set typing_share = 0")
+    if bool(task.setup) != (task.setups > 0):
+        raise ValueError("setup and setups go together: the script, and how many different ones each split has")
+    longest = {name: parameter.longest() for name, parameter in task.parameters.items()}
     try:
-        length = len(task.instruction.format(**{name: "x" * word.length[1] for name, word in parameters.items()}))
-        task.sample(0)
+        length = len(task.instruction.format(**longest))
+        for split in SPLITS:
+            task.sample(0, split)
     except KeyError as error:
         raise ValueError(f"a text names the parameter {error}, which has no table under parameters") from None
     if length > BANNER_COLUMNS:
         raise ValueError(
             f"the instruction can get {length} characters long; the banner holds {BANNER_COLUMNS} characters"
         )
-    return task
-
-
-def _word(name: str, fields: Mapping[str, Any]) -> Word:
-    letters, length = fields.get("letters", ""), tuple(fields.get("length", ()))
-    if set(fields) != {"letters", "length"} or not letters or len(length) != 2 or not 0 < length[0] <= length[1]:
-        raise ValueError(f"parameter {name!r} is {dict(fields)}; give it letters and length = [shortest, longest]")
-    return Word(letters, (int(length[0]), int(length[1])))

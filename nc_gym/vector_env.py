@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from nc_gym.engine import Engine
 from nc_gym.env import RENDER_FPS, RENDER_MODES, check_options, check_render_mode, draw_seed
-from nc_gym.machines import keys
 from nc_gym.opening import Options, check_choice
 
 Step = tuple[NDArray[Any], NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]
@@ -44,6 +43,8 @@ class ComputerVectorEnv(VectorEnv[NDArray[Any], NDArray[np.int64], NDArray[Any]]
         dtype: name of the torch dtype.
         denoise_steps: denoising steps per screen.
         obs: "screen", "chars" or "latent".
+        actions: "keys" or "words"; None takes what the card says about the id.
+        split: "train" or "test": which draws of the task's parameters.
         render_mode: None, "rgb_array" or "ansi"; ``render`` returns a tuple of N frames.
         output: "numpy", or "torch": observations, rewards and flags are tensors on the network's device (the CPU for a
             real machine). The reader works on the host, so a step waits for the device either way.
@@ -63,13 +64,15 @@ class ComputerVectorEnv(VectorEnv[NDArray[Any], NDArray[np.int64], NDArray[Any]]
         dtype: str | None = None,
         denoise_steps: int | None = None,
         obs: str = "screen",
+        actions: str | None = None,
+        split: str = "train",
         render_mode: str | None = None,
         output: str = "numpy",
     ) -> None:
         EzPickle.__init__(
             self, num_envs, card, task, max_episode_steps=max_episode_steps, autoreset_mode=autoreset_mode,
             machine=machine, weights=weights, device=device, dtype=dtype, denoise_steps=denoise_steps, obs=obs,
-            render_mode=render_mode, output=output,
+            actions=actions, split=split, render_mode=render_mode, output=output,
         )  # fmt: skip
         check_choice("output", output, ("numpy", "torch"))
         if num_envs < 1:
@@ -83,9 +86,10 @@ class ComputerVectorEnv(VectorEnv[NDArray[Any], NDArray[np.int64], NDArray[Any]]
         self.metadata = {
             "render_modes": list(RENDER_MODES), "render_fps": RENDER_FPS, "autoreset_mode": self.autoreset_mode
         }  # fmt: skip
-        self._engine = Engine(Options(card, task, machine, weights, device, dtype, denoise_steps, obs), num_envs)
+        options = Options(card, task, machine, weights, device, dtype, denoise_steps, obs, actions, split)
+        self._engine = Engine(options, num_envs)
         self.single_observation_space = self._engine.observation_space
-        self.single_action_space = spaces.Discrete(len(keys.KEYS))
+        self.single_action_space = spaces.Discrete(len(self.keys))
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._rngs: list[np.random.Generator] = []
@@ -95,12 +99,12 @@ class ComputerVectorEnv(VectorEnv[NDArray[Any], NDArray[np.int64], NDArray[Any]]
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """The name of each action's key."""
-        return keys.KEYS
+        """The name of each action: of its key, or its word."""
+        return self._engine.actions.names
 
-    def encode(self, text: str) -> list[int]:
-        """Returns the actions that type ``text`` (a newline is Enter)."""
-        return keys.encode(text)
+    def encode(self, text: str, row: int = 0) -> list[int]:
+        """Returns the actions that type ``text`` (a newline is Enter), with words on the screen of ``row``."""
+        return self._engine.encode(text, row)
 
     def oracle(self) -> list[list[int]]:
         """Returns, for each row, the actions that solve its current task from the start of its episode."""
@@ -108,8 +112,8 @@ class ComputerVectorEnv(VectorEnv[NDArray[Any], NDArray[np.int64], NDArray[Any]]
         return [self._engine.oracle(row) for row in range(self.num_envs)]
 
     def action_masks(self) -> NDArray[np.bool_]:
-        """Returns which actions are allowed, bool (N, 106): every key can always be pressed."""
-        return np.ones((self.num_envs, len(keys.KEYS)), np.bool_)
+        """Returns which actions do something now, bool (N, actions): every key, and every word that there is."""
+        return self._engine.action_masks()
 
     @property  # type: ignore[misc]
     def np_random(self) -> tuple[np.random.Generator, ...]:  # type: ignore[override]
@@ -173,14 +177,14 @@ class ComputerVectorEnv(VectorEnv[NDArray[Any], NDArray[np.int64], NDArray[Any]]
         self._started |= rows
 
     def step(self, actions: NDArray[np.int64]) -> Step:
-        """Presses one key in each row and waits for the settled screens."""
+        """Types one key or word in each row and waits for the settled screens."""
         self._require_reset("step()")
-        events = self._check_actions(actions)
+        chosen = self._check_actions(actions)
         booting = self._done.copy()
         if booting.any() and self.autoreset_mode is AutoresetMode.DISABLED:
             finished = np.flatnonzero(booting).tolist()
             raise gym.error.ResetNeeded(f"rows {finished} are finished; reset them with options={{'reset_mask': ...}}")
-        rewards, solved = self._engine.step(events, ~booting)
+        rewards, solved = self._engine.step(chosen, ~booting)
         terminated = solved & ~booting
         limit = self.max_episode_steps
         truncated = np.zeros_like(solved) if limit is None else (self._engine.steps >= limit) & ~booting
@@ -203,11 +207,11 @@ class ComputerVectorEnv(VectorEnv[NDArray[Any], NDArray[np.int64], NDArray[Any]]
         return torch.from_numpy(values).to(self._engine.device)
 
     def _check_actions(self, actions: Any) -> NDArray[np.int64]:
-        events = np.asarray(actions.cpu() if self.output == "torch" and hasattr(actions, "cpu") else actions)
-        valid = events.shape == (self.num_envs,) and np.issubdtype(events.dtype, np.integer)
-        if not valid or (events < 0).any() or (events >= len(keys.KEYS)).any():
-            raise ValueError(f"actions {actions!r} are not in {self.action_space}; pass one key index per row")
-        return events.astype(np.int64)
+        chosen = np.asarray(actions.cpu() if self.output == "torch" and hasattr(actions, "cpu") else actions)
+        valid = chosen.shape == (self.num_envs,) and np.issubdtype(chosen.dtype, np.integer)
+        if not valid or (chosen < 0).any() or (chosen >= len(self.keys)).any():
+            raise ValueError(f"actions {actions!r} are not in {self.action_space}; pass one index into `keys` per row")
+        return chosen.astype(np.int64)
 
     def _pack_final(self, rows: NDArray[np.bool_]) -> dict[str, Any]:
         """Returns the last observation and info of the rows that are about to boot, in Gymnasium's layout."""

@@ -12,7 +12,8 @@ import nc_gym
 
 gym.register_envs(nc_gym)
 
-IDS = tuple(sorted(id for id in gym.registry if id.startswith("nc_gym/")))
+IDS = tuple(sorted(id for id in gym.registry if id.startswith("nc_gym/Terminal")))
+DIFFERENT = ("nc_gym/Terminal-v0", "nc_gym/TerminalEcho-v0", "nc_gym/TerminalReadFlag-v0")  # free, plain, with a setup
 
 
 @pytest.fixture(scope="session")
@@ -32,8 +33,9 @@ def machine(request: pytest.FixtureRequest) -> str:
 def options(machine: str, request: pytest.FixtureRequest) -> dict[str, Any]:
     """The keyword arguments that make an environment on ``machine``."""
     if machine == "real":
-        return {"machine": "real"}
-    return {"machine": "neural", "weights": str(request.getfixturevalue("tiny_weights")), "device": "cpu"}
+        return {"machine": "real", "actions": "keys"}
+    weights = str(request.getfixturevalue("tiny_weights"))
+    return {"machine": "neural", "weights": weights, "device": "cpu", "actions": "keys"}
 
 
 @pytest.fixture
@@ -42,6 +44,6 @@ def neural(tiny_weights: Path) -> dict[str, Any]:
     return {"machine": "neural", "weights": str(tiny_weights), "device": "cpu"}
 
 
-@pytest.fixture(params=IDS)
+@pytest.fixture(params=[id if id in DIFFERENT else pytest.param(id, marks=pytest.mark.slow) for id in IDS])
 def env_id(request: pytest.FixtureRequest) -> str:
     return request.param

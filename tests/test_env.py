@@ -10,7 +10,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-from contract import EnvContract, assert_same, roll, typing
+from contract import WORDS, EnvContract, assert_same, roll, typing
 
 from nc_gym.machines.keys import KEYS
 
@@ -19,6 +19,20 @@ ECHO = "nc_gym/TerminalEcho-v0"
 
 class TestEnvContract(EnvContract):
     pass
+
+
+class TestWordsContract(EnvContract):
+    """The same with words instead of keys, on a computer that a setup has prepared."""
+
+    alphabet = WORDS
+
+    @pytest.fixture
+    def env_id(self) -> str:
+        return "nc_gym/TerminalReadFlag-v0"
+
+    @pytest.fixture
+    def options(self, options: dict[str, Any]) -> dict[str, Any]:
+        return options | {"actions": "words"}
 
 
 def test_both_machines_have_the_same_spaces(env_id: str, neural: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-from contract import VectorEnvContract, assert_same, typing
+from contract import WORDS, VectorEnvContract, assert_same, typing
 from gymnasium.vector import AutoresetMode
 from gymnasium.wrappers import vector as wrappers
 
@@ -18,6 +18,20 @@ ECHO = "nc_gym/TerminalEcho-v0"
 
 class TestVectorEnvContract(VectorEnvContract):
     pass
+
+
+class TestWordsContract(VectorEnvContract):
+    """The same with words instead of keys, on a computer that a setup has prepared."""
+
+    alphabet = WORDS
+
+    @pytest.fixture
+    def env_id(self) -> str:
+        return "nc_gym/TerminalReadFlag-v0"
+
+    @pytest.fixture
+    def options(self, options: dict[str, Any]) -> dict[str, Any]:
+        return options | {"actions": "words"}
 
 
 def test_sync_vectorization_gives_single_environments(options: dict[str, Any]) -> None:

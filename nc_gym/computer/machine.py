@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nc_gym.computer.computer import NeuralComputer
+from nc_gym.computer.starts import Starts
 from nc_gym.computer.state import RuntimeState
 
 
@@ -18,21 +19,29 @@ class NeuralMachine:
         computer: the neural computer; several machines may share it.
         num_rows: N.
         state: N booted rows to go on from; if None, every row must be reset first.
+        starts: what ``reset`` begins from; if None, the boots of the computer's bank.
     """
 
-    def __init__(self, computer: NeuralComputer, num_rows: int = 1, state: RuntimeState | None = None) -> None:
+    def __init__(
+        self,
+        computer: NeuralComputer,
+        num_rows: int = 1,
+        state: RuntimeState | None = None,
+        starts: Starts | None = None,
+    ) -> None:
         c = computer.config
         self.computer = computer
         self.num_rows = num_rows if state is None else len(state)
         self.screen_shape = (c.screen_height, c.screen_width, 3)
         zeros = torch.zeros(num_rows, dtype=torch.int64)
         self.state = computer.boot(zeros, zeros) if state is None else state
+        self._starts = starts or Starts(computer, [(boot, ()) for boot in range(len(computer.bank))])
 
     def reset(self, rows: NDArray[np.bool_], seeds: NDArray[np.int64], boots: NDArray[np.int64]) -> None:
-        """Boots the rows where ``rows`` (N,) is true; see ``Machine.reset``."""
+        """Boots the rows where ``rows`` (N,) is true; see ``Machine.reset``. ``boots`` are indices into the starts."""
         chosen = torch.from_numpy(np.asarray(rows, bool))
         if chosen.any():
-            fresh = self.computer.boot(torch.from_numpy(seeds[rows]), torch.from_numpy(boots[rows]))
+            fresh = self._starts.states(torch.from_numpy(boots[rows]), torch.from_numpy(seeds[rows]))
             self.computer.restore(self.state, chosen, fresh)
 
     def step(self, events: NDArray[np.int64], rows: NDArray[np.bool_]) -> None:
@@ -66,7 +75,7 @@ class NeuralMachine:
 
     def fork(self, row: int, n: int) -> NeuralMachine:
         """Returns a machine of n rows that all continue from ``row``."""
-        return NeuralMachine(self.computer, n, self.computer.fork(self.state, row, n))
+        return NeuralMachine(self.computer, n, self.computer.fork(self.state, row, n), self._starts)
 
     def close(self) -> None:
         """Does nothing: tensors are freed with the machine."""
