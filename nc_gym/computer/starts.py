@@ -34,6 +34,7 @@ class Starts:
         self._events = [list(events) for _, events in starts]
         self._typed: dict[int, RuntimeState] = {}
 
+    @torch.inference_mode()
     def states(self, numbers: Tensor, seeds: Tensor) -> RuntimeState:
         """Returns rows that stand at the starts ``numbers`` (A,), with the noise streams ``seeds`` (A,), both int64.
 
@@ -46,8 +47,7 @@ class Starts:
         state = self._computer.boot(seeds, self._boots[numbers])
         for block in {n // BLOCK for n in numbers.tolist() if self._events[n]}:
             rows = torch.nonzero(numbers // BLOCK == block)[:, 0]
-            with torch.inference_mode():
-                chosen = self._block(block).select((numbers[rows] % BLOCK).to(self._computer.device))
+            chosen = self._block(block).select((numbers[rows] % BLOCK).to(self._computer.device))
             self._computer.restore(state, numbers // BLOCK == block, chosen)
         state.seeds[:] = seeds.to(state.seeds.device)
         return state
