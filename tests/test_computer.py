@@ -14,7 +14,8 @@ from tiny import prompt_screen, save_tiny_computer, tiny_computer
 from nc_gym.computer.boots import BootBank
 from nc_gym.computer.computer import NeuralComputer
 from nc_gym.computer.machine import NeuralMachine
-from nc_gym.machines.keys import KEYS
+from nc_gym.machines.keys import KEYS, encode
+from nc_gym.paths import data_root
 
 TOLERANCE = 2e-5
 STEPS, ROWS = 12, 8
@@ -296,9 +297,44 @@ def test_a_long_episode_wraps_around_the_ring_in_every_row(computer):
     events = some_events(3, 15, seed=2)
     state = fresh(small, [1, 2, 3])
     screens = run(small, state, events)
-    assert (state.memory.length > 8).all() and state.memory.keys.shape[3] == 8
+    assert (state.memory.length > 8).all() and state.memory.keys.shape[3] == 8 + small.config.foresight
     copy = small.fork(state, 1, 1)
     assert torch.equal(run(small, fresh(small, [2]), events[1:2])[:, 0], screens[:, 1])
     more = some_events(1, 4, seed=3)
     a, b = run(small, copy, more), run(small, small.fork(state, 1, 2), more.expand(2, -1))
     assert torch.equal(a[:, 0], b[:, 1])
+
+
+def test_wrong_foresight_changes_nothing(computer, together, monkeypatch):
+    seeds, events, screens, state = together
+    monkeypatch.setattr(computer, "_foresee", lambda state, active, h, event: computer._no_draft(len(active)))
+    plain = fresh(computer, seeds)
+    assert torch.equal(run(computer, plain, events), screens)
+    assert torch.equal(plain.clock, state.clock) and torch.equal(plain.focus, state.focus)
+    torch.testing.assert_close(plain.damage, state.damage)
+    for row in range(ROWS):
+        for a, b in zip(memory_of(plain, row), memory_of(state, row), strict=True):
+            torch.testing.assert_close(a, b, rtol=0, atol=TOLERANCE)
+
+
+def test_right_foresight_saves_passes_and_changes_nothing(monkeypatch):
+    """The shipped computer foresees most of what bash prints; with and without foresight it shows the same."""
+    computer = NeuralComputer.from_pretrained(data_root() / "weights" / "terminal", device="cpu")
+    events = torch.tensor([encode("echo some words > file\ncat file\nls\nnosuchthing\n")] * 2)
+    passes = 0
+    step = computer.network.log.step
+
+    def counted(tokens, gaze, memory):
+        nonlocal passes
+        passes += 1
+        return step(tokens, gaze, memory)
+
+    monkeypatch.setattr(computer.network.log, "step", counted)
+    foreseeing, with_foresight = fresh(computer, [1, 2]), 0
+    screens = run(computer, foreseeing, events)
+    with_foresight, passes = passes, 0
+    monkeypatch.setattr(computer, "_foresee", lambda state, active, h, event: computer._no_draft(len(active)))
+    plain = fresh(computer, [1, 2])
+    assert torch.equal(run(computer, plain, events), screens)
+    assert torch.equal(plain.clock, foreseeing.clock)
+    assert with_foresight - events.shape[1] < (passes - events.shape[1]) / 2  # of the passes beyond one per event

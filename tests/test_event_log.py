@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from tiny import tiny_computer
 
-from nc_gym.computer.event_log import LogTokens, mix_sequence, norm, rotary
+from nc_gym.computer.event_log import LogTokens, mix_tokens, norm, rotary
 from nc_gym.computer.memory import LogMemory
 
 TOLERANCE = 2e-5  # float32, sums in another order; measured: 3e-6
@@ -41,6 +41,14 @@ def at(tokens, rows, t):
     return LogTokens(*(getattr(tokens, f.name)[rows, t : t + 1] for f in fields(tokens)))
 
 
+def one_step(log, tokens, gaze, memory, rows):
+    """Feeds ``rows`` one token each; returns h (A, d)."""
+    memory.open(rows, 1)
+    h = log.step(tokens, log.gaze_encoder(gaze), memory)[:, 0]
+    memory.advance(torch.ones_like(rows))
+    return h
+
+
 @torch.inference_mode()
 def stepped(log, tokens, gaze, index, lengths, limit=None):
     """Feeds row r its first ``lengths[r]`` tokens one by one; returns h (rows, T, d) and the memory."""
@@ -50,9 +58,7 @@ def stepped(log, tokens, gaze, index, lengths, limit=None):
     h = torch.zeros(rows, T, log.config.width)
     for t in range(max(lengths)):
         active = torch.tensor([r for r in range(rows) if t < lengths[r]])
-        memory.open(active)
-        seen = log.gaze_encoder(gaze[active, index[active, t]])
-        h[active, t] = log.step(at(tokens, active, t), seen, memory)
+        h[active, t] = one_step(log, at(tokens, active, t), gaze[active, index[active, t]], memory, active)
     return h, memory
 
 
@@ -67,12 +73,12 @@ def windowed(log, tokens, gaze, index, window):
     seen = log.gaze_encoder(torch.cat([gaze[r, index[r]] for r in range(rows)]))
     x = log.embed(tokens)
     for block in log.blocks:
-        q, k, v = block.split(mix_sequence(norm(x)), cos, sin)
+        q, k, v = block.split(mix_tokens(F.pad(norm(x), (0, 0, 2, 0))), cos, sin)
         k, v = (y.repeat_interleave(c.num_heads // c.num_kv_heads, 1) for y in (k, v))
         scores = (q @ k.transpose(2, 3) / q.shape[-1] ** 0.5).masked_fill(~near, -torch.inf)
         x = x + block.out((scores.softmax(-1) @ v).transpose(1, 2).flatten(2))
         if block.gaze is not None:
-            x = x + block.gaze(norm(x).flatten(0, 1), seen).view_as(x)
+            x = x + block.gaze(norm(x).flatten(0, 1)[:, None], seen).view_as(x)
         x = x + block.mlp(x)
     return norm(x)
 
@@ -95,8 +101,7 @@ def test_a_row_that_pauses_goes_on_where_it_was(log):
         memory = LogMemory.empty(log.config, 2, torch.device("cpu"), torch.float32)
         for row, t in [(0, 0), (1, 0), (1, 1), (0, 1), (1, 2), (1, 3), (0, 2), (0, 3)]:
             rows = torch.tensor([row])
-            memory.open(rows)
-            h = log.step(at(tokens, rows, t), log.gaze_encoder(gaze[rows, index[rows, t]]), memory)
+            h = one_step(log, at(tokens, rows, t), gaze[rows, index[rows, t]], memory, rows)
             torch.testing.assert_close(h[0], whole[row, t], rtol=0, atol=TOLERANCE)
 
 
@@ -132,18 +137,43 @@ def test_a_full_ring_attends_to_exactly_the_last_tokens():
         torch.testing.assert_close(h[row, :n], expected[row, :n], rtol=0, atol=TOLERANCE)
     endless = windowed(log, tokens, gaze, index, length)
     assert (expected - endless)[:, limit:].abs().max() > 1e-2  # forgetting shows
-    assert memory.keys.shape[3] == memory.values.shape[3] == limit
+    assert memory.keys.shape[3] == memory.values.shape[3] == memory.ring == limit + log.config.foresight
 
 
 def test_the_memory_grows_to_its_limit_and_stays():
-    log = tiny_computer(memory_tokens=300).network.log
+    log = tiny_computer(memory_tokens=300, foresight=2).network.log
     tokens, gaze, index = random_tokens(log, rows=1, length=320)
     _, memory = stepped(log, tokens, gaze, index, [250])
     assert memory.keys.shape[3] == 256
     h, memory = stepped(log, tokens, gaze, index, [320])
-    assert memory.keys.shape[3] == 300
+    assert memory.keys.shape[3] == memory.ring == 302
     expected = windowed(log, tokens, gaze, index, 300)
     torch.testing.assert_close(h, expected, rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("limit", [256, 8])
+def test_blocks_whose_guesses_are_wrong_equal_single_tokens(limit):
+    """Every block holds a right token, perhaps right guesses, then wrong ones; also around a small ring."""
+    log = tiny_computer(memory_tokens=limit, foresight=3).network.log
+    tokens, gaze, _ = random_tokens(log, rows=2, length=40)
+    wrong, _, _ = random_tokens(log, rows=2, length=40, seed=1)
+    same = torch.zeros(2, 40, dtype=torch.int64)  # all with the first gaze
+    expected = windowed(log, tokens, gaze, same, limit)
+    memory = LogMemory.empty(log.config, 2, torch.device("cpu"), torch.float32)
+    generator = torch.Generator().manual_seed(0)
+    with torch.inference_mode():
+        while int(memory.length.max()) < 32:
+            accepted = torch.randint(1, 5, (2,), generator=generator)
+            block = LogTokens(*(torch.stack([
+                torch.cat([getattr(tokens, f.name)[r, n : n + k], getattr(wrong, f.name)[r, n + k : n + 4]])
+                for r, (n, k) in enumerate(zip(memory.length.tolist(), accepted.tolist(), strict=True))
+            ]) for f in fields(tokens)))  # fmt: skip
+            start = memory.length.clone()
+            memory.open(torch.arange(2), 4)
+            h = log.step(block, log.gaze_encoder(gaze[:, 0]), memory)
+            memory.advance(accepted)
+            for r, (n, k) in enumerate(zip(start.tolist(), accepted.tolist(), strict=True)):
+                torch.testing.assert_close(h[r, :k], expected[r, n : n + k], rtol=0, atol=TOLERANCE)
 
 
 def test_taps_hold_the_last_two_inputs_of_every_layer(log):
@@ -151,8 +181,8 @@ def test_taps_hold_the_last_two_inputs_of_every_layer(log):
     _, memory = stepped(log, tokens, gaze, index, [5, 3])
     with torch.inference_mode():
         x = norm(log.embed(tokens))  # the first layer's inputs
-    torch.testing.assert_close(memory.taps[0, 0], x[0, [4, 3]], rtol=0, atol=TOLERANCE)
-    torch.testing.assert_close(memory.taps[0, 1], x[1, [2, 1]], rtol=0, atol=TOLERANCE)
+    torch.testing.assert_close(memory.taps[0, 0], x[0, [3, 4]], rtol=0, atol=TOLERANCE)
+    torch.testing.assert_close(memory.taps[0, 1], x[1, [1, 2]], rtol=0, atol=TOLERANCE)
 
 
 def test_a_copied_row_goes_on_alike_in_another_memory(log):
@@ -166,9 +196,7 @@ def test_a_copied_row_goes_on_alike_in_another_memory(log):
         target.assign(torch.tensor([2]), copied.select(torch.tensor([1])))
         for t in range(9, 12):
             rows = torch.tensor([2])
-            target.open(rows)
-            seen = log.gaze_encoder(gaze[:1, index[0, t]])
-            h = log.step(at(tokens, torch.tensor([0]), t), seen, target)
+            h = one_step(log, at(tokens, torch.tensor([0]), t), gaze[:1, index[0, t]], target, rows)
             torch.testing.assert_close(h[0], whole[0, t], rtol=0, atol=TOLERANCE)
     assert target.length.tolist() == [11, 11, 12] and memory.length.tolist() == [9, 11]
 
@@ -186,7 +214,7 @@ def test_unused_slots_add_no_place(log):
 
 def test_mixing_shifts_channels_in_time():
     x = torch.arange(1.0, 5.0)[:, None].expand(4, 8)[None]  # token t holds t + 1 in every channel
-    mixed = mix_sequence(x)[0]
+    mixed = mix_tokens(F.pad(x, (0, 0, 2, 0)))[0]
     now, before, before_that = mixed[:, 0], mixed[:, 4], mixed[:, 6]
     assert torch.equal(now, torch.tensor([1.0, 2, 3, 4]))
     assert torch.equal(before, F.pad(now, (1, 0))[:4])

@@ -3,11 +3,15 @@
 Data enters as one event per row and leaves as screens, uint8 (N, H, W, 3), on the computer's device. A step feeds the
 event to the event log, lets the scout name the damage, denoises the damaged tiles in groups, snaps them to codes and
 draws them; the drawn tiles are what the log reads next. Nothing here knows what the screen shows.
+
+An event that draws much takes many tokens, each of which reads the one before. Its first token already foresees the
+next tiles (``Foresight``), so the log reads several foreseen tokens in one pass and keeps those that turn out as
+foreseen, and the one after: the same is drawn in fewer passes (speculative decoding, Leviathan et al. 2023).
 """
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import torch
@@ -16,14 +20,25 @@ from torch import Tensor
 from nc_gym.computer import weights
 from nc_gym.computer.boots import BootBank
 from nc_gym.computer.config import NeuralComputerConfig
-from nc_gym.computer.event_log import Gaze, LogTokens
+from nc_gym.computer.event_log import LogTokens
 from nc_gym.computer.network import Network
+from nc_gym.computer.renderer import Damage
 from nc_gym.computer.sampler import FlowSampler, row_noise
 from nc_gym.computer.state import RuntimeState
 from nc_gym.computer.tokens import TokenSession, focus_row
 
 WeightsError = weights.WeightsError
-Drawing = tuple[Tensor, Tensor, Tensor]  # codes (A, S), rows (A, S), columns (A, S)
+
+
+@dataclass
+class Drawing:
+    """What K tokens of A rows draw; unused slots hold the code ``num_codes`` and place 0."""
+
+    code: Tensor  # (A, K, S)
+    row: Tensor  # (A, K, S)
+    col: Tensor  # (A, K, S)
+    count: Tensor  # (A, K), slots used
+    more: Tensor  # bool (A, K), whether the event goes on drawing
 
 
 class NeuralComputer:
@@ -100,26 +115,30 @@ class NeuralComputer:
         focus = state.focus[active].clone()
         gaze = self.network.log.gaze_encoder(self._gaze(state, active, focus))
         event = events.to(self.device)[active]
+        draft = self._no_draft(len(active))
         base = None  # the framebuffer after the motion and before any drawing
         for _ in range(c.num_tiles // c.group + 1):
-            tokens = LogTokens(event, focus, state.shift_in[active], state.code_in[active], state.row_in[active],
-                               state.col_in[active])  # fmt: skip
-            h = self._read(state, active, tokens, gaze)
+            tokens = self._tokens(state, active, event, focus, draft)
+            state.memory.open(active, tokens.event.shape[1])
+            h = self.network.log.step(tokens, gaze, state.memory)  # (A, K, d)
             damage = self.network.scout(h)
             if base is None:  # only the token that brings the event moves the framebuffer
-                shift = damage.shift.argmax(-1)
+                shift = damage.shift[:, 0].argmax(-1)
                 self._move(state, active, shift)
                 base = state.codes[active]
             else:
                 shift = torch.zeros_like(event)
-            count = damage.count.argmax(-1)
-            drawing = self._render(state, active, base, h, count, damage.row.argmax(-1), damage.col.argmax(-1))
-            self._draw(state, active, shift, drawing, count)
-            going = torch.nonzero((damage.more.argmax(-1) == 1) & (count == c.group))[:, 0]
+            drawing = self._render(state, active, base, h, damage)
+            accepted = self._accepted(drawing, draft)
+            state.memory.advance(accepted)
+            self._draw(state, active, shift, drawing, accepted)
+            last = torch.arange(len(active), device=self.device), accepted - 1
+            going = torch.nonzero(drawing.more[last])[:, 0]
             if not len(going):
                 break
-            active, focus, base, gaze = active[going], focus[going], base[going], gaze.at(going)
+            active, focus, base, gaze, h = active[going], focus[going], base[going], gaze.at(going), h[last][going]
             event = torch.full_like(active, c.num_events)
+            draft = self._foresee(state, active, h, event)
 
     def screens(self, state: RuntimeState) -> Tensor:
         """Returns a copy of the screens, uint8 (N, H, W, 3)."""
@@ -182,8 +201,10 @@ class NeuralComputer:
         row = torch.zeros(1, dtype=torch.int64, device=self.device)
         for t in range(len(session)):
             gaze = torch.from_numpy(session.gaze[int(session.index[t])][None]).long().to(self.device)
-            tokens = LogTokens(**{f.name: at(f.name, t) for f in fields(LogTokens)})
-            self._read(state, row, tokens, self.network.log.gaze_encoder(gaze))
+            tokens = LogTokens(**{f.name: at(f.name, t)[:, None] for f in fields(LogTokens)})
+            state.memory.open(row, 1)
+            self.network.log.step(tokens, self.network.log.gaze_encoder(gaze), state.memory)
+            state.memory.advance(torch.ones_like(row))
             state.shift_in, state.code_in = at("shift", t), at("code", t)
             state.row_in, state.col_in = at("row", t), at("col", t)
             if session.count[t]:
@@ -199,11 +220,45 @@ class NeuralComputer:
         seen = screen.gather(1, row.clamp(min=0)[..., None].expand(-1, -1, c.tile_columns))
         return torch.where((row < 0)[..., None], 0, seen).flatten(1)
 
-    def _read(self, state: RuntimeState, active: Tensor, tokens: LogTokens, gaze: Gaze) -> Tensor:
-        """Gives the log one token of each active row; returns h (A, d)."""
-        state.memory.open(active)
-        one = {f.name: getattr(tokens, f.name)[:, None] for f in fields(tokens)}  # (A, 1) or (A, 1, S)
-        return self.network.log.step(LogTokens(**one), gaze, state.memory)
+    def _no_draft(self, rows: int) -> Drawing:
+        """Returns what foresees nothing: K = 0."""
+        none = torch.zeros(rows, 0, self.config.group, dtype=torch.int64, device=self.device)
+        return Drawing(none, none, none, none[..., 0], none[..., 0].bool())
+
+    def _foresee(self, state: RuntimeState, active: Tensor, h: Tensor, event: Tensor) -> Drawing:
+        """Guesses what the next tokens draw: the codes that h (A, d) foresees, in raster order from the last place."""
+        c = self.config
+        codes = self.network.foresight.codes(self.network.foresight(h, event)).argmax(-1)  # (A, F S)
+        place = state.row_in[active, -1] * c.tile_columns + state.col_in[active, -1]
+        place = place[:, None] + torch.arange(1, codes.shape[1] + 1, device=self.device)
+        place = place.clamp(max=c.num_tiles - 1)
+        code, row, col = (
+            x.unflatten(1, (-1, c.group)) for x in (codes, place // c.tile_columns, place % c.tile_columns)
+        )
+        count = torch.full_like(code[..., 0], c.group)
+        return Drawing(code, row, col, count, count > 0)
+
+    def _tokens(self, state: RuntimeState, active: Tensor, event: Tensor, focus: Tensor, draft: Drawing) -> LogTokens:
+        """Returns the next token of each row and one for every token of the draft, (A, 1 + K)."""
+        K = draft.count.shape[1]
+        code, row, col = (
+            torch.cat([drawn[active, None], guess], 1)
+            for drawn, guess in ((state.code_in, draft.code), (state.row_in, draft.row), (state.col_in, draft.col))
+        )
+        further = torch.full((len(active), K), self.config.num_events, device=self.device)
+        return LogTokens(
+            event=torch.cat([event[:, None], further], 1),
+            focus=focus[:, None].expand(-1, 1 + K),
+            shift_in=torch.cat([state.shift_in[active, None], torch.zeros_like(further)], 1),
+            code_in=code, row_in=row, col_in=col,
+        )  # fmt: skip
+
+    def _accepted(self, drawing: Drawing, draft: Drawing) -> Tensor:
+        """Returns how many tokens (A,) of the block had right inputs: one more than were drawn as the draft says."""
+        K = draft.count.shape[1]
+        same = (drawing.code[:, :K] == draft.code) & (drawing.row[:, :K] == draft.row)
+        same &= drawing.col[:, :K] == draft.col
+        return 1 + (same.all(-1) & drawing.more[:, :K]).long().cumprod(1).sum(1)
 
     def _move(self, state: RuntimeState, active: Tensor, shift: Tensor) -> None:
         """Scrolls the framebuffer of the rows whose motion is not zero; code 0, the background, comes in below."""
@@ -219,37 +274,44 @@ class NeuralComputer:
                 pixels[c.tile_rows - k :] = background[:, None]
                 state.focus[row] = max(0, int(state.focus[row]) - k)
 
-    def _render(
-        self, state: RuntimeState, active: Tensor, base: Tensor, h: Tensor, count: Tensor, row: Tensor, col: Tensor
-    ) -> Drawing:
-        """Denoises the tiles of this token; unused slots hold the code ``num_codes`` and place 0."""
+    def _render(self, state: RuntimeState, active: Tensor, base: Tensor, h: Tensor, damage: Damage) -> Drawing:
+        """Denoises the tiles of a block of tokens, h (A, K, d)."""
         c, renderer, codec = self.config, self.network.renderer, self.network.codec
-        slot = torch.arange(c.group, device=self.device)
-        drawn = slot < count[:, None]  # (A, S)
-        row, col = torch.where(drawn, row, 0), torch.where(drawn, col, 0)
+        count = damage.count.argmax(-1)  # (A, K)
+        drawn = torch.arange(c.group, device=self.device) < count[..., None]  # (A, K, S)
+        row = torch.where(drawn, damage.row.argmax(-1), 0)
+        col = torch.where(drawn, damage.col.argmax(-1), 0)
         code = torch.full_like(row, c.num_codes)
-        a, s = torch.nonzero(drawn, as_tuple=True)
+        at = a, k, s = torch.nonzero(drawn, as_tuple=True)
         if len(a):
-            place = row[a, s] * c.tile_columns + col[a, s]
+            place = row[at] * c.tile_columns + col[at]
             near = place[:, None] + torch.arange(-1, 2, device=self.device)
             outside = (near < 0) | (near == c.num_tiles)
             old = torch.where(outside, 0, base[a[:, None], near.clamp(0, c.num_tiles - 1)])
-            condition = renderer.condition(renderer.slot_state(h)[a, s], codec.code_latents[old], row[a, s], col[a, s])
-            noise = row_noise(state.seeds[active[a]], state.clock[active[a]] * c.group + s, c.latent_dim)
-            code[a, s] = codec.snap(self.sampler.sample(lambda z, level: renderer(z, level, condition).float(), noise))
-        return code, row, col
+            condition = renderer.condition(renderer.slot_state(h)[at], codec.code_latents[old], row[at], col[at])
+            noise = row_noise(state.seeds[active[a]], (state.clock[active[a]] + k) * c.group + s, c.latent_dim)
+            code[at] = codec.snap(self.sampler.sample(lambda z, level: renderer(z, level, condition).float(), noise))
+        return Drawing(code, row, col, count, (damage.more.argmax(-1) == 1) & (count == c.group))
 
-    def _draw(self, state: RuntimeState, active: Tensor, shift: Tensor, drawing: Drawing, count: Tensor) -> None:
-        """Puts the denoised tiles on the framebuffer and makes them the log's next input."""
-        c, (code, row, col) = self.config, drawing
-        a, s = torch.nonzero(code < c.num_codes, as_tuple=True)
-        r, q, k, n = row[a, s], col[a, s], code[a, s], active[a]
-        state.codes[n, r * c.tile_columns + q] = k
+    def _draw(self, state: RuntimeState, active: Tensor, shift: Tensor, drawing: Drawing, accepted: Tensor) -> None:
+        """Puts the tiles of the accepted tokens on the framebuffer and makes the last token the log's next input."""
+        c, last = self.config, accepted - 1
+        token = torch.arange(drawing.count.shape[1], device=self.device)
+        drawn = drawing.code < c.num_codes
         pixels = state.pixels.view(-1, c.tile_rows, c.tile_height, c.tile_columns, c.tile_width, 3)
-        pixels[n, r, :, q] = self.network.codec.prototypes[k]
-        state.shift_in[active], state.code_in[active] = shift, code
-        state.row_in[active], state.col_in[active] = row, col
-        last = row.gather(1, (count - 1).clamp(min=0)[:, None])[:, 0]
-        state.focus[active] = torch.where(count > 0, last, state.focus[active])
-        state.clock[active] += 1
-        state.damage[active] += count / c.num_tiles
+        earlier = token < last[:, None]  # as foreseen, at distinct places; the last token may draw over them
+        for chosen in (earlier, token == last[:, None]) if len(token) > 1 else (token == last[:, None],):
+            at = torch.nonzero(drawn & chosen[..., None], as_tuple=True)
+            n, r, q, k = active[at[0]], drawing.row[at], drawing.col[at], drawing.code[at]
+            state.codes[n, r * c.tile_columns + q] = k
+            pixels[n, r, :, q] = self.network.codec.prototypes[k]
+        everyone = torch.arange(len(active), device=self.device)
+        state.shift_in[active], state.code_in[active] = shift, drawing.code[everyone, last]
+        state.row_in[active], state.col_in[active] = drawing.row[everyone, last], drawing.col[everyone, last]
+        count = torch.where(token <= last[:, None], drawing.count, 0)  # (A, K)
+        final = torch.where(count > 0, token, -1).amax(1)  # the last that drew; -1 if none did
+        end = final.clamp(min=0)
+        focus = drawing.row[everyone, end, (count[everyone, end] - 1).clamp(min=0)]
+        state.focus[active] = torch.where(final >= 0, focus, state.focus[active])
+        state.clock[active] += accepted
+        state.damage[active] += count.sum(1) / c.num_tiles

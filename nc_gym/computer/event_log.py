@@ -2,7 +2,7 @@
 
 In: one token per event (and per further group of drawn tiles), holding the event u_t and the tiles that the token
 before it drew, plus the gaze: the framebuffer rows around the last damage. Out: h_t (d) for every token. Training runs
-whole sequences with a causal mask; acting runs one token per row against a ring of keys and values, the runtime memory.
+whole sequences with a causal mask; acting runs a few tokens per row against a ring of keys and values, its memory.
 """
 
 from __future__ import annotations
@@ -44,19 +44,14 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return torch.cat([a * cos - b * sin, a * sin + b * cos, rest], -1)
 
 
-def mix_tokens(now: Tensor, before: Tensor, before_that: Tensor) -> Tensor:
-    """Takes half of the channels from this token, a quarter each from the two before it (..., d).
+def mix_tokens(x: Tensor) -> Tensor:
+    """Mixes each of T tokens with the two before it: x (B, 2 + T, d) to (B, T, d).
 
-    Keys and values then know what preceded them, so copying from context needs one layer, not two.
+    Half of the channels are the token's own, a quarter each come from its predecessors: keys and values then know what
+    preceded them, so copying from context needs one layer, not two.
     """
-    d = now.shape[-1]
-    return torch.cat([now[..., : d // 2], before[..., d // 2 : -d // 4], before_that[..., -d // 4 :]], -1)
-
-
-def mix_sequence(x: Tensor) -> Tensor:
-    """``mix_tokens`` along whole sequences x (B, T, d)."""
-    padded = F.pad(x, (0, 0, 2, 0))
-    return mix_tokens(x, padded[:, 1:-1], padded[:, :-2])
+    d = x.shape[-1]
+    return torch.cat([x[:, 2:, : d // 2], x[:, 1:-1, d // 2 : -d // 4], x[:, :-2, -d // 4 :]], -1)
 
 
 def causal_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
@@ -99,10 +94,10 @@ class GazeAttention(nn.Module):
         self.out = nn.Linear(self.heads * self.dim, config.width, bias=False)
 
     def forward(self, x: Tensor, gaze: Gaze) -> Tensor:
-        """Maps x (M, d) and what it may look at to (M, d)."""
+        """Maps x (M, K, d), K tokens with the same gaze, to (M, K, d)."""
         q = norm(self.query(x).unflatten(-1, (self.heads, self.dim))) * self.gain  # heads share keys and values
-        weight = (q @ gaze.key * self.dim**-0.5).softmax(-1)  # (M, H, W)
-        return self.out((weight @ gaze.value).flatten(1))
+        weight = (q.flatten(1, 2) @ gaze.key * self.dim**-0.5).softmax(-1)  # (M, K H, W)
+        return self.out((weight @ gaze.value).view(*x.shape[:2], -1))
 
 
 class GazeEncoder(nn.Module):
@@ -150,20 +145,18 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, gaze: Gaze, mask: Tensor) -> Tensor:
         """Whole sequences x (B, T, d); gaze is what each of the B T tokens sees, mask as in causal_attention."""
-        q, k, v = self.split(mix_sequence(norm(x)), cos, sin)
+        q, k, v = self.split(mix_tokens(F.pad(norm(x), (0, 0, 2, 0))), cos, sin)
         y = causal_attention(q, k, v, mask)
         x = x + self.out(y.transpose(1, 2).flatten(2))
         if self.gaze is not None:
-            x = x + self.gaze(norm(x).flatten(0, 1), gaze).view_as(x)
+            x = x + self.gaze(norm(x).flatten(0, 1)[:, None], gaze).view_as(x)
         return x + self.mlp(x)
 
     def step(self, x: Tensor, cos: Tensor, sin: Tensor, gaze: Gaze, memory: LogMemory, layer: int) -> Tensor:
-        """One token x (A, d) of each row that ``memory`` has opened."""
-        now = norm(x)
-        mixed = mix_tokens(now, *memory.push_taps(layer, now))
-        q, k, v = self.split(mixed[:, None], cos, sin)
-        y = memory.attend(layer, q[:, :, 0], k[:, :, 0], v[:, :, 0])  # (A, H, hd)
-        x = x + self.out(y.flatten(1))
+        """A block of tokens x (A, K, d) of each row that ``memory`` has opened."""
+        q, k, v = self.split(mix_tokens(memory.with_taps(layer, norm(x))), cos, sin)
+        y = memory.attend(layer, q, k, v)  # (A, H, K, hd)
+        x = x + self.out(y.transpose(1, 2).flatten(2))
         if self.gaze is not None:
             x = x + self.gaze(norm(x), gaze)
         return x + self.mlp(x)
@@ -171,7 +164,7 @@ class Block(nn.Module):
 
 @dataclass
 class LogTokens:
-    """The event log's input for M sequences of T tokens (or M rows and T = 1); integer tensors as in tokens.py."""
+    """The event log's input for M sequences (or rows) of T tokens; integer tensors as in tokens.py."""
 
     event: Tensor  # (M, T)
     focus: Tensor  # (M, T)
@@ -182,7 +175,7 @@ class LogTokens:
 
 
 class EventLog(nn.Module):
-    """The transformer. ``forward`` for whole sequences, ``step`` for one token per row."""
+    """The transformer. ``forward`` for whole sequences, ``step`` for the next tokens of rows with a memory."""
 
     def __init__(self, config: NeuralComputerConfig) -> None:
         super().__init__()
@@ -239,21 +232,20 @@ class EventLog(nn.Module):
         return norm(x)
 
     def step(self, t: LogTokens, gaze: Gaze, memory: LogMemory) -> Tensor:
-        """Runs one token of each row that ``memory`` has opened, and remembers it.
+        """Runs the next K tokens of each row that ``memory`` has opened; the memory must then be advanced.
 
         Args:
-            t: tokens (A, 1) of the A open rows.
-            gaze: what ``gaze_encoder`` made of their gaze.
-            memory: the runtime memory; keys, values and taps of the open rows are written.
+            t: tokens (A, K) of the A open rows.
+            gaze: what ``gaze_encoder`` made of their gaze, one per row.
+            memory: the runtime memory; keys, values and inputs of the open rows are written.
 
         Returns:
-            h (A, d).
+            h (A, K, d).
         """
         head_dim = self.config.width // self.config.num_heads
-        cos, sin = rotary(memory.positions(), head_dim // 2)
-        cos, sin = cos[:, None, None], sin[:, None, None]  # (A, 1, 1, hd/4) against (A, H, 1, hd)
-        x = self.embed(t)[:, 0]
+        cos, sin = rotary(memory.position, head_dim // 2)
+        cos, sin = cos[:, None], sin[:, None]  # (A, 1, K, hd/4) against (A, H, K, hd)
+        x = self.embed(t)
         for layer, block in enumerate(self.blocks):
             x = block.step(x, cos, sin, gaze, memory, layer)  # type: ignore[operator]  # a Block
-        memory.advance()
         return norm(x)

@@ -1,7 +1,8 @@
 """The runtime memory h_t of N rows: a ring of attention keys and values, and the last inputs of every layer.
 
-Rows are opened for a token, written layer by layer, then advanced. The ring's buffers start small and double until
-they hold ``memory_tokens``; from then on the oldest token of a row is overwritten, so the cost of a step stays flat.
+Rows are opened for a block of tokens, written layer by layer, then advanced by as many tokens as were accepted: the
+tokens of a block may be guesses (``NeuralComputer.step``). The ring's buffers start small and double until they hold
+``memory_tokens`` and a block; from then on the oldest token of a row is overwritten, so the cost of a step stays flat.
 """
 
 from __future__ import annotations
@@ -21,78 +22,88 @@ class LogMemory:
     Attributes:
         keys: (layers, N, kv, C, hd), rotated; C is the present capacity.
         values: (layers, N, kv, C, hd).
-        taps: (layers, N, 2, d), the last two normed inputs of every layer, newest first.
-        length: int64 (N,), tokens ever written; token i of a row is at slot i mod ``limit``.
+        taps: (layers, N, 2, d), the last two normed inputs of every layer, oldest first.
+        length: int64 (N,), tokens ever written; token i of a row is at slot i mod ``ring``.
+        limit: how many tokens a token attends to, itself included.
+        ring: slots in all: ``limit``, and so many more that a block of guesses overwrites nothing still needed.
     """
 
-    def __init__(self, keys: Tensor, values: Tensor, taps: Tensor, length: Tensor, limit: int) -> None:
-        self.keys, self.values, self.taps, self.length, self.limit = keys, values, taps, length, limit
+    def __init__(self, keys: Tensor, values: Tensor, taps: Tensor, length: Tensor, limit: int, ring: int) -> None:
+        self.keys, self.values, self.taps, self.length, self.limit, self.ring = keys, values, taps, length, limit, ring
 
     @classmethod
     def empty(cls, config: NeuralComputerConfig, rows: int, device: torch.device, dtype: torch.dtype) -> LogMemory:
         """Returns the memory of ``rows`` rows that have seen nothing."""
         hd = config.width // config.num_heads
-        shape = (config.num_layers, rows, config.num_kv_heads, min(_FIRST_CAPACITY, config.memory_tokens), hd)
+        ring = config.memory_tokens + config.foresight
+        shape = (config.num_layers, rows, config.num_kv_heads, min(_FIRST_CAPACITY, ring), hd)
         return cls(
             torch.zeros(shape, device=device, dtype=dtype),
             torch.zeros(shape, device=device, dtype=dtype),
             torch.zeros(config.num_layers, rows, 2, config.width, device=device, dtype=dtype),
             torch.zeros(rows, dtype=torch.int64, device=device),
             config.memory_tokens,
+            ring,
         )
 
-    def open(self, rows: Tensor) -> None:
-        """Prepares one token for each of ``rows`` (A,), distinct row numbers."""
+    def open(self, rows: Tensor, tokens: int) -> None:
+        """Prepares a block of ``tokens`` (K) for each of ``rows`` (A,), distinct row numbers."""
         self.rows = rows
         self.everyone = len(rows) == len(self.length)
-        longest = int(self.length[rows].max()) + 1
-        while longest > self.keys.shape[3] and self.keys.shape[3] < self.limit:
-            self._grow(min(2 * self.keys.shape[3], self.limit))
-        self.used = min(longest, self.limit)
-        self.slots = self.length[rows] % self.limit
-        filled = (self.length[rows] + 1).clamp(max=self.limit)  # (A,)
-        if bool((filled == self.used).all()):
-            self.mask: Tensor | None = None
-        else:
-            self.mask = (torch.arange(self.used, device=rows.device) < filled[:, None])[:, None, None]
+        length = self.length[rows]
+        longest = int(length.max()) + tokens
+        while longest > self.keys.shape[3] and self.keys.shape[3] < self.ring:
+            self._grow(min(2 * self.keys.shape[3], self.ring))
+        self.used = min(longest, self.ring)
+        self.position = length[:, None] + torch.arange(tokens, device=rows.device)  # (A, K)
+        self.slots = self.position % self.ring
+        self.mask = self._mask() if tokens > 1 or longest > self.limit or bool((length + 1 < longest).any()) else None
+        self.inputs: list[Tensor] = []  # of each layer: two taps and the block, (A, 2 + K, d)
+        self.opened_taps = self.taps[:, rows]
+
+    def _mask(self) -> Tensor:
+        """Returns which slots each token of the block may look at, bool (A, 1, 1, K, used)."""
+        newest = self.position[:, -1:]
+        held = newest - (newest - torch.arange(self.used, device=newest.device)) % self.ring  # (A, used), tokens
+        held, position = held[:, None], self.position[..., None]
+        return ((held >= 0) & (held <= position) & (held > position - self.limit))[:, None, None]
 
     def _grow(self, capacity: int) -> None:
         extra = capacity - self.keys.shape[3]
         self.keys = F.pad(self.keys, (0, 0, 0, extra))
         self.values = F.pad(self.values, (0, 0, 0, extra))
 
-    def positions(self) -> Tensor:
-        """Returns the position (A,) of the token that is being written."""
-        return self.length[self.rows]
-
-    def push_taps(self, layer: int, now: Tensor) -> tuple[Tensor, Tensor]:
-        """Stores ``now`` (A, d) and returns the inputs of the two tokens before it."""
-        taps = self.taps[layer, self.rows]
-        before, before_that = taps[:, 0], taps[:, 1]
-        self.taps[layer, self.rows] = torch.stack([now, before], 1)
-        return before, before_that
+    def with_taps(self, layer: int, now: Tensor) -> Tensor:
+        """Returns the inputs of the two tokens before the block and of the block ``now`` (A, K, d): (A, 2 + K, d)."""
+        self.inputs.append(torch.cat([self.opened_taps[layer], now], 1))
+        return self.inputs[-1]
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Writes k, v (A, kv, hd) and attends with q (A, H, hd) over all that is remembered; returns (A, H, hd)."""
-        self.keys[layer, self.rows, :, self.slots] = k
-        self.values[layer, self.rows, :, self.slots] = v
+        """Writes k, v (A, kv, K, hd) and attends with q (A, H, K, hd) over what each may see; returns (A, H, K, hd)."""
+        rows = self.rows[:, None]
+        self.keys[layer, rows, :, self.slots] = k.transpose(1, 2)
+        self.values[layer, rows, :, self.slots] = v.transpose(1, 2)
         keys, values = self.keys[layer, :, :, : self.used], self.values[layer, :, :, : self.used]
         if not self.everyone:
             keys, values = keys[self.rows], values[self.rows]
         groups = q.shape[1] // k.shape[1]  # the heads that share a key head act as that head's queries
-        q = q.unflatten(1, (-1, groups))  # (A, kv, groups, hd)
-        return F.scaled_dot_product_attention(q, keys, values, attn_mask=self.mask).flatten(1, 2)
+        mask = None if self.mask is None else self.mask.expand(-1, -1, groups, -1, -1).flatten(2, 3)
+        y = F.scaled_dot_product_attention(q.unflatten(1, (-1, groups)).flatten(2, 3), keys, values, attn_mask=mask)
+        return y.view_as(q)
 
-    def advance(self) -> None:
-        """Counts the written token."""
-        self.length[self.rows] += 1
+    def advance(self, accepted: Tensor) -> None:
+        """Keeps the first ``accepted`` (A,) tokens of the block, at least one, and forgets the others."""
+        self.length[self.rows] += accepted
+        last = accepted[:, None] + torch.arange(2, device=accepted.device)  # (A, 2)
+        inputs = torch.stack(self.inputs)  # (layers, A, 2 + K, d)
+        self.taps[:, self.rows] = inputs[:, torch.arange(len(last), device=last.device)[:, None], last]
 
     def select(self, rows: Tensor) -> LogMemory:
         """Returns a copy of some rows, cut to what they use."""
         length = self.length[rows]
-        used = min(max(length.tolist(), default=1) or 1, self.limit)
+        used = min(max(length.tolist(), default=1) or 1, self.ring)
         keys, values = self.keys[:, rows, :, :used], self.values[:, rows, :, :used]
-        return LogMemory(keys, values, self.taps[:, rows], length, self.limit)
+        return LogMemory(keys, values, self.taps[:, rows], length, self.limit, self.ring)
 
     def assign(self, rows: Tensor, other: LogMemory) -> None:
         """Overwrites ``rows`` (A,) with the A rows of ``other``."""
