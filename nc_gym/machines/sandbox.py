@@ -15,6 +15,7 @@ import platform
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NoReturn
 
 from nc_gym.machines import seccomp
@@ -41,6 +42,25 @@ class SandboxUnavailable(RuntimeError):
     """Real computers cannot run here, because their sandbox cannot."""
 
 
+@dataclass(frozen=True)
+class Box:
+    """What a sandbox holds beside the system's programs.
+
+    Attributes:
+        environment: variables on top of ``ENVIRONMENT``.
+        files: read-only files: path -> content, at most 64 kB each.
+        system_files: files and folders of the host to show read-only beside its programs.
+        limits: limits of every process, as ``LIMITS``.
+        terminals: give it pseudo-terminals of its own (/dev/pts).
+    """
+
+    environment: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    system_files: Sequence[str] = ()
+    limits: Mapping[str, int] = field(default_factory=lambda: LIMITS)
+    terminals: bool = False
+
+
 def _host_user() -> int | None:
     """Returns the user id that root takes on before it enters a sandbox; None to stay who one is."""
     if os.geteuid() != 0:
@@ -60,32 +80,34 @@ def _program(name: str) -> str:
     return path
 
 
-def start_failed(text: str) -> NoReturn:
-    """Raises the error for a sandbox in which nothing came up; ``text`` is what it printed."""
+def start_failed(what: str, text: str) -> NoReturn:
+    """Raises the error for a sandbox in which ``what`` did not come up; ``text`` is what it printed."""
     if "namespace" in text or "uid map" in text or "not permitted" in text.lower():
         raise SandboxUnavailable(
             f"bubblewrap may not create user namespaces here ({text!r}): allow them (sysctl user.max_user_namespaces, "
             "kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns; docker run --privileged)"
         )
-    raise SandboxUnavailable(f"bash did not come up in its bubblewrap sandbox; it printed {text!r}")
+    raise SandboxUnavailable(f"{what} did not come up in its bubblewrap sandbox; it printed {text!r}")
 
 
-def _system_arguments() -> list[str]:
-    """Returns the bwrap arguments that show the system read-only, with or without a merged /usr."""
+def _system_arguments(files: Sequence[str]) -> list[str]:
+    """Returns the bwrap arguments that show the system and ``files`` read-only, with or without a merged /usr."""
     arguments = ["--ro-bind", "/usr", "/usr"]
     for path in (f"/{name}" for name in _SYSTEM_DIRS):
         if os.path.islink(path):
             arguments += ["--symlink", os.readlink(path), path]
         elif os.path.isdir(path):
             arguments += ["--ro-bind", path, path]
-    for path in _SYSTEM_FILES:
+    for path in (*_SYSTEM_FILES, *files):
         if os.path.exists(path):
             arguments += ["--ro-bind", path, path]
     return arguments
 
 
-def _device_arguments() -> list[str]:
-    """Returns the bwrap arguments for a /dev without pseudo-terminals or shared memory."""
+def _device_arguments(terminals: bool) -> list[str]:
+    """Returns the bwrap arguments for a /dev without shared memory, with pseudo-terminals of its own or none."""
+    if terminals:
+        return ["--dev", "/dev"]  # its /dev/shm is a plain folder, read-only once /dev is remounted
     arguments = ["--tmpfs", "/dev", "--symlink", "/proc/self/fd", "/dev/fd"]
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         arguments += ["--symlink", f"/proc/self/fd/{number}", f"/dev/{name}"]
@@ -103,18 +125,17 @@ def _proc_arguments() -> list[str]:
     return arguments
 
 
-def _limited(argv: Sequence[str]) -> list[str]:
-    return [_program("prlimit"), *(f"--{name}={value}" for name, value in LIMITS.items()), *argv]
+def limited(argv: Sequence[str], limits: Mapping[str, int] = LIMITS) -> list[str]:
+    """Returns the command that runs ``argv`` under ``limits``."""
+    return [_program("prlimit"), *(f"--{name}={value}" for name, value in limits.items()), *argv]
 
 
-def command(
-    argv: Sequence[str], environment: Mapping[str, str], data: Mapping[str, int], filter_file: int
-) -> list[str]:
+def command(argv: Sequence[str], box: Box, data: Mapping[str, int], filter_file: int) -> list[str]:
     """Returns the command that runs ``argv`` in a fresh sandbox.
 
     Args:
         argv: program and arguments, as seen inside.
-        environment: the whole environment inside.
+        box: what the sandbox holds.
         data: read-only files inside: path -> file descriptor that bwrap reads the content from.
         filter_file: file descriptor that bwrap reads the system-call filter from.
 
@@ -123,15 +144,16 @@ def command(
     """
     arguments = [_program("bwrap"), "--die-with-parent", "--unshare-user", "--unshare-pid", "--unshare-net"]
     arguments += ["--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try", "--hostname", "computer"]
-    arguments += ["--uid", "1000", "--gid", "1000", *_system_arguments(), *_device_arguments(), *_proc_arguments()]
+    arguments += ["--uid", "1000", "--gid", "1000", *_system_arguments(box.system_files)]
+    arguments += [*_device_arguments(box.terminals), *_proc_arguments()]
     arguments += ["--size", str(HOME_BYTES), "--tmpfs", HOME, "--size", str(TMP_BYTES), "--tmpfs", "/tmp"]
     for path, descriptor in data.items():
         arguments += ["--ro-bind-data", str(descriptor), path]
     arguments += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", HOME, "--clearenv"]
     arguments += ["--seccomp", str(filter_file)]
-    for name, value in environment.items():
+    for name, value in {**ENVIRONMENT, **box.environment}.items():
         arguments += ["--setenv", name, value]
-    return [*arguments, *_limited(argv)]
+    return [*arguments, *limited(argv, box.limits)]
 
 
 def _data_pipe(content: bytes) -> int:
@@ -142,25 +164,25 @@ def _data_pipe(content: bytes) -> int:
     return reader
 
 
-def spawn(
-    argv: Sequence[str], environment: Mapping[str, str], files: Mapping[str, bytes], tty: int
-) -> subprocess.Popen[bytes]:
-    """Starts ``argv`` in a fresh sandbox as the leader of a session whose terminal is ``tty`` (a pty's slave side).
+def spawn(argv: Sequence[str], box: Box, tty: int | None = None) -> subprocess.Popen[bytes]:
+    """Starts ``argv`` in a fresh sandbox as the leader of a session.
 
     Args:
         argv: program and arguments, as seen inside.
-        environment: variables on top of ``ENVIRONMENT``.
-        files: read-only files inside: path -> content.
-        tty: file descriptor of the terminal.
+        box: what the sandbox holds.
+        tty: file descriptor of the session's terminal (a pty's slave side), which is also its input and output; None
+            for no terminal: the input is empty, and the output is the ``stdout`` of the process that is returned.
     """
-    pipes = {path: _data_pipe(content) for path, content in {**_IDENTITY, **files}.items()}
+    pipes = {path: _data_pipe(content) for path, content in {**_IDENTITY, **box.files}.items()}
     filter_file = _data_pipe(seccomp.program(platform.machine()))
     descriptors = [*pipes.values(), filter_file]
     user = _host_user()
+    session = [_program("setsid")] if tty is None else [_program("setsid"), "--ctty"]
     try:
         return subprocess.Popen(
-            [_program("setsid"), "--ctty", *command(argv, {**ENVIRONMENT, **environment}, pipes, filter_file)],
-            stdin=tty, stdout=tty, stderr=tty, cwd="/", env={}, pass_fds=descriptors,
+            [*session, *command(argv, box, pipes, filter_file)],
+            stdin=subprocess.DEVNULL if tty is None else tty, stdout=subprocess.PIPE if tty is None else tty,
+            stderr=subprocess.STDOUT, cwd="/", env={}, pass_fds=descriptors,
             user=user, group=user, extra_groups=None if user is None else [],
         )  # fmt: skip
     finally:
@@ -179,7 +201,7 @@ def run(pid: int, argv: Sequence[str], timeout: float) -> str:
     inside = ["/usr/bin/env", "-i", "-C", HOME, *variables, *argv]
     user = _host_user()
     result = subprocess.run(
-        [_program("nsenter"), "--target", str(pid), *namespaces, *_limited(inside)],
+        [_program("nsenter"), "--target", str(pid), *namespaces, *limited(inside)],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd="/", env={}, timeout=timeout,
         user=user, group=user, extra_groups=None if user is None else [],
     )  # fmt: skip

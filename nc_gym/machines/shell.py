@@ -28,7 +28,7 @@ _NAP = 0.0005
 _TICKS = os.sysconf("SC_CLK_TCK")
 # Numbers of the system calls (read, pselect6) in which a program waits for its terminal.
 _SYSCALLS = {"x86_64": (b"0", b"270"), "aarch64": (b"63", b"72")}
-_BASHRC = rb"""PS1='\[\e[32m\]\W\$\[\e[0m\] '
+BASHRC = rb"""PS1='\[\e[32m\]\W\$\[\e[0m\] '
 PS2='> '
 unset HISTFILE MAIL MAILCHECK
 unset -f command_not_found_handle
@@ -66,7 +66,7 @@ class Shell:
             os.set_blocking(self.master, False)
             fcntl.ioctl(self._slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
             argv = ["/usr/bin/bash", "--rcfile", "/etc/bashrc", "-i"]
-            self._process = sandbox.spawn(argv, {"TERM": "linux"}, {"/etc/bashrc": _BASHRC}, self._slave)
+            self._process = sandbox.spawn(argv, sandbox.Box({"TERM": "linux"}, {"/etc/bashrc": BASHRC}), self._slave)
         except BaseException:
             os.close(self.master)
             os.close(self._slave)

@@ -159,7 +159,7 @@ class BashTerminal:
         if late:
             text = output[min(late)].decode(errors="replace").strip()
             self.close()
-            sandbox.start_failed(text)
+            sandbox.start_failed("bash", text)
         for row in rows:
             self._shells[row].started()
             self._output[row] += output[row]

@@ -1,0 +1,284 @@
+"""One X server with its window manager and programs in a sandbox: events in, pixels, pointer and windows out.
+
+Every server is display :0 of its own sandbox, so displays never clash and nothing of it outlives the sandbox. The host
+reaches its socket and its framebuffer (a file that Xvfb maps into memory) through /proc/PID/root.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import secrets
+import select
+import signal
+import socket
+import struct
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import xcffib
+import xcffib.xfixes
+import xcffib.xproto
+import xcffib.xtest
+from numpy.typing import NDArray
+
+from nc_gym.machines import desktop_box, sandbox
+from nc_gym.machines.desktop_box import ServerLost
+from nc_gym.machines.desktop_events import HEIGHT, KEY_PRESS, KEY_RELEASE, MOVE, PAUSE, SHIFT, WIDTH, Stroke
+from nc_gym.machines.pointer import Sprite
+from nc_gym.machines.quiet import ProcessTree
+
+_READY = b"ready\n"
+_REPLY_CAP = 10.0  # seconds in which an idle server must answer
+
+
+@dataclass(frozen=True)
+class Window:
+    """A window that the window manager lists.
+
+    Attributes:
+        title: its title.
+        x, y, width, height: place of its content on the screen, without the frame, in pixels.
+        minimized: whether it is only in the task list.
+        active: whether it has the keyboard.
+    """
+
+    title: str
+    x: int
+    y: int
+    width: int
+    height: int
+    minimized: bool
+    active: bool
+
+
+class XServer:
+    """One X server with its clients, alone in a sandbox.
+
+    Attributes:
+        tree: the processes of its sandbox.
+        pixels: the framebuffer without the pointer, uint8 (240, 320, 4): blue, green, red, unused; changes by itself.
+        pointer: x and y of the pixel that the pointer points at.
+        sprite: the pointer's image.
+    """
+
+    pixels: NDArray[np.uint8]
+    sprite: Sprite
+
+    def __init__(self) -> None:
+        self._cookie = secrets.token_hex(8).encode()
+        self._process = sandbox.spawn(desktop_box.START, desktop_box.box(self._cookie))
+        assert self._process.stdout is not None
+        self._output = self._process.stdout
+        self.tree = ProcessTree(self._process.pid)
+        self._leader = -1
+        self._init_file = -1
+        self._connection: xcffib.Connection | None = None
+        self._said = b""
+        self.pointer = (-1, -1)
+
+    def alive(self) -> bool:
+        """Tells whether server and window manager run."""
+        return self._process.poll() is None
+
+    def printed(self) -> str:
+        """Returns what the server complained about when it started."""
+        return self._said.removeprefix(_READY).decode(errors="replace").strip()
+
+    def connect(self, deadline: float) -> None:
+        """Waits for the server, connects to it and maps its framebuffer.
+
+        Args:
+            deadline: when to give up, on the clock of ``time.perf_counter``.
+
+        Raises:
+            ServerLost: it cannot be reached.
+        """
+        while _READY not in self._said:
+            wait = max(0.0, deadline - time.perf_counter())
+            data = os.read(self._output.fileno(), 4096) if select.select([self._output], [], [], wait)[0] else b""
+            self._said += data
+            if not data:
+                raise ServerLost("the X server did not come up")
+        try:
+            init = _first_child(self._process.pid)
+            self._init_file = os.pidfd_open(init)
+            self._leader = _first_child(init)
+            root = f"/proc/{self._leader}/root"
+            self.pixels = _map(f"{root}/tmp/Xvfb_screen0")
+            with socket.socket(socket.AF_UNIX) as plug:
+                plug.connect(f"{root}/tmp/.X11-unix/X0")
+                self._connect(plug.detach())
+        except (OSError, IndexError, xcffib.XcffibException) as error:
+            raise ServerLost(f"the X server cannot be reached: {error}") from error
+
+    def _connect(self, plug: int) -> None:
+        ffi = xcffib.ffi
+        name, data = ffi.from_buffer(desktop_box.AUTH), ffi.from_buffer(self._cookie)
+        auth = ffi.new("xcb_auth_info_t *", {"namelen": len(name), "name": name, "datalen": len(data), "data": data})
+        self._connection = xcffib.wrap(xcffib.lib.xcb_connect_to_fd(plug, auth))
+        self._core = self._connection.core
+        self._test = self._connection(xcffib.xtest.key)
+        self._fixes = self._connection(xcffib.xfixes.key)
+        self._root = self._connection.get_setup().roots[0].root
+        self._reply(self._fixes.QueryVersion(4, 0))
+        self._fixes.SelectCursorInput(self._root, xcffib.xfixes.CursorNotifyMask.DisplayCursor)
+        self._keycodes = self._read_keymap()
+        self._atoms: dict[str, int] = {}
+        self._see_sprite()
+
+    def _reply(self, cookie: xcffib.Cookie) -> xcffib.Reply:
+        """Returns the answer to a request; a server that keeps it back is lost."""
+        assert self._connection is not None
+        self._connection.flush()
+        if not select.select([self._connection.get_file_descriptor()], [], [], _REPLY_CAP)[0]:
+            raise ServerLost(f"the X server did not answer within {_REPLY_CAP:g} s")
+        return cookie.reply()
+
+    def _read_keymap(self) -> dict[int, tuple[int, bool]]:
+        """Returns which keycode makes each keysym, and whether with Shift."""
+        setup = self._connection.get_setup()
+        first, count = setup.min_keycode, setup.max_keycode - setup.min_keycode + 1
+        reply = self._reply(self._core.GetKeyboardMapping(first, count))
+        keymap: dict[int, tuple[int, bool]] = {}
+        for shifted in (False, True):
+            for index in range(count):
+                keysym = reply.keysyms[index * reply.keysyms_per_keycode + shifted]
+                keymap.setdefault(keysym, (first + index, shifted))
+        return keymap
+
+    def send(self, stroke: Stroke) -> None:
+        """Sends pointer, button and key events, all at once.
+
+        Raises:
+            ServerLost: the server died.
+        """
+        pause = 0
+        try:
+            for kind, first, second in stroke:
+                if kind == PAUSE:
+                    pause = first
+                elif kind in (KEY_PRESS, KEY_RELEASE):
+                    self._key(kind, first)
+                elif kind == MOVE:
+                    self._test.FakeInput(MOVE, 0, 0, self._root, first, second, 0)
+                    self.pointer = (first, second)
+                else:
+                    self._test.FakeInput(kind, first, pause, self._root, 0, 0, 0)
+                    pause = 0
+            if any(kind == PAUSE for kind, *_ in stroke):
+                self._reply(self._core.GetInputFocus())  # answered after all of the above
+            self._connection.flush()
+        except (OSError, xcffib.XcffibException) as error:
+            raise ServerLost(f"the X server is gone: {error}") from error
+
+    def _key(self, kind: int, keysym: int) -> None:
+        """Presses or releases a key, with Shift around it where the keyboard needs that."""
+        code, shifted = self._keycodes[keysym]
+        codes = [self._keycodes[SHIFT][0], code] if shifted else [code]
+        for each in codes if kind == KEY_PRESS else reversed(codes):
+            self._test.FakeInput(kind, each, 0, self._root, 0, 0, 0)
+
+    def see(self) -> None:
+        """Updates the pointer's place and image; the server must have settled.
+
+        Raises:
+            ServerLost: the server died or does not answer.
+        """
+        assert self._connection is not None
+        try:
+            reply = self._reply(self._core.QueryPointer(self._root))
+            self.pointer = (reply.root_x, reply.root_y)
+            changed = False
+            while (event := self._connection.poll_for_event()) is not None:
+                changed |= isinstance(event, xcffib.xfixes.CursorNotifyEvent)
+            if changed:
+                self._see_sprite()
+        except (OSError, xcffib.XcffibException) as error:
+            raise ServerLost(f"the X server is gone: {error}") from error
+
+    def _see_sprite(self) -> None:
+        reply = self._reply(self._fixes.GetCursorImage())
+        words = np.array(reply.cursor_image, "<u4").reshape(reply.height, reply.width)
+        pixels = words.view(np.uint8).reshape(reply.height, reply.width, 4)[:, :, [2, 1, 0, 3]]
+        self.sprite = Sprite(pixels, (reply.xhot, reply.yhot))
+
+    def managed(self) -> bool:
+        """Tells whether the window manager has taken over."""
+        try:
+            return bool(self._property(self._root, "_NET_SUPPORTING_WM_CHECK"))
+        except (OSError, xcffib.XcffibException) as error:
+            raise ServerLost(f"the X server is gone: {error}") from error
+
+    def windows(self) -> list[Window]:
+        """Returns the windows that the window manager lists, lowest first.
+
+        Raises:
+            ServerLost: the server died or does not answer.
+        """
+        try:
+            active = self._property(self._root, "_NET_ACTIVE_WINDOW")
+            frames = list(self._reply(self._core.QueryTree(self._root)).children)
+            found = [
+                (frames.index(self._reply(self._core.QueryTree(window)).parent), self._window(window, window in active))
+                for window in self._property(self._root, "_NET_CLIENT_LIST")
+            ]
+            return [window for _, window in sorted(found, key=lambda pair: pair[0])]
+        except (OSError, xcffib.XcffibException) as error:
+            raise ServerLost(f"the X server is gone: {error}") from error
+
+    def _window(self, window: int, active: bool) -> Window:
+        size = self._reply(self._core.GetGeometry(window))
+        place = self._reply(self._core.TranslateCoordinates(window, self._root, 0, 0))
+        hidden = self._atom("_NET_WM_STATE_HIDDEN") in self._property(window, "_NET_WM_STATE")
+        title = bytes(self._property(window, "WM_NAME")).decode("latin-1")
+        return Window(title, place.dst_x, place.dst_y, size.width, size.height, hidden, active)
+
+    def _atom(self, name: str) -> int:
+        if name not in self._atoms:
+            self._atoms[name] = self._reply(self._core.InternAtom(False, len(name), name)).atom
+        return self._atoms[name]
+
+    def _property(self, window: int, name: str) -> list[int]:
+        """Returns the numbers (or the bytes) that a window's property holds; none if it has no such property."""
+        any_type = xcffib.xproto.GetPropertyType.Any
+        reply = self._reply(self._core.GetProperty(False, window, self._atom(name), any_type, 0, 1024))
+        data = reply.value.raw if reply.format else b""
+        return np.frombuffer(data, f"<u{reply.format // 8}").tolist() if data else []
+
+    def read_file(self, name: str) -> bytes:
+        """Returns a file of the home; a link is not followed, since it would lead out of the sandbox."""
+        path = f"/proc/{self._leader}/root{sandbox.HOME}/{os.path.basename(name)}"
+        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+            return file.read()
+
+    def close(self) -> None:
+        """Kills everything in the sandbox and waits until it is gone."""
+        if self._connection is not None:
+            self._connection.disconnect()
+            self._connection = None
+        if self._init_file >= 0:  # the end of its first process ends the sandbox, and bwrap itself after it
+            if self.alive():
+                signal.pidfd_send_signal(self._init_file, signal.SIGKILL)
+            os.close(self._init_file)
+            self._init_file = -1
+        else:
+            self._process.kill()
+        self._process.wait()
+        self._output.close()
+        self.tree.close()
+
+
+def _first_child(pid: int) -> int:
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+        return int(file.read().split()[0])
+
+
+def _map(path: str) -> NDArray[np.uint8]:
+    """Maps an XWD file of true colour and returns its pixels, uint8 (H, W, 4)."""
+    with open(path, "rb") as file:
+        content = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+    header = struct.unpack(">20I", content[:80])
+    start = header[0] + header[19] * 12
+    return np.frombuffer(content, np.uint8, HEIGHT * WIDTH * 4, start).reshape(HEIGHT, WIDTH, 4)
