@@ -1,4 +1,4 @@
-"""The command ``nc-gym``: demo, record, collect, train, evaluate, bench.
+"""The command ``nc-gym``: demo, record, collect, train, evaluate, bench; ``cli_agent`` has ``nc-gym agent``.
 
 Heavy modules are imported inside the commands, so that ``nc-gym --help`` answers at once.
 """
@@ -13,6 +13,9 @@ from typing import Annotated
 
 import typer
 
+from nc_gym import cli_agent
+from nc_gym.cli_help import examples
+
 app = typer.Typer(
     name="nc-gym",
     help="Neural computers as Gymnasium environments: record a real computer, train a network that is one, use it.",
@@ -21,6 +24,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
+app.add_typer(cli_agent.app)
 
 
 class Computer(str, Enum):
@@ -47,11 +51,6 @@ class Split(str, Enum):
 Which = Annotated[Computer, typer.Argument(help="Which computer.")]
 Weights = Annotated[Path | None, typer.Option(help="Weights folder. [default: the shipped one]")]
 Device = Annotated[str, typer.Option(help='"auto", "cpu" or "cuda".')]
-
-
-def examples(*commands: str) -> str:
-    """Returns the examples that end a command's help."""
-    return "**Examples:**\n\n" + "\n\n".join(f"`{command}`" for command in commands)
 
 
 @app.command(epilog=examples("nc-gym demo", "nc-gym demo --out /tmp/demo --seed 7"))
@@ -81,11 +80,12 @@ def record(
     seed: Annotated[int, typer.Option(help="Seed of the first episode.")] = 0,
     episodes: Annotated[int, typer.Option(min=1, help="How many.")] = 1,
     weights: Weights = None,
+    trust: cli_agent.Trust = False,
 ) -> None:
     """Film an agent in an environment."""
     from nc_gym.recording import record_episodes
 
-    record_episodes(env, agent, machine.value, video, seed, episodes, str(weights) if weights else None)
+    record_episodes(env, agent, machine.value, video, seed, episodes, str(weights) if weights else None, trust)
 
 
 @app.command(

@@ -11,12 +11,12 @@ from typing import Any
 import torch
 from gymnasium import spaces
 from sb3_contrib.common.maskable.policies import MaskableActorCriticPolicy
-from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor, nn
 
-from nc_gym.machines.keys import KEY_INDEX
+from nc_gym.machines.keys import KEY_INDEX, KEYS
 from nc_gym.machines.terminal import COLUMNS, ROWS
 
 GLYPHS = 96  # printable ASCII and the replacement box
@@ -83,7 +83,7 @@ CHARS_POLICY: dict[str, Any] = {"features_extractor_class": CharsExtractor, "net
 """``policy_kwargs`` for ``obs="chars"``: the actor is linear in the extractor's features, so that it can copy."""
 
 
-def teach_copying(policy: ActorCriticPolicy, strength: float = 4.0) -> None:
+def teach_copying(policy: ActorCriticPolicy | MaskableActorCriticPolicy, strength: float = 4.0) -> None:
     """Makes a new ``CHARS_POLICY`` policy able to copy: each read head votes for the key that types what it sees.
 
     Which places to read, and when to copy, is left to learning. Without this, each letter is discovered by chance.
@@ -97,6 +97,10 @@ def teach_copying(policy: ActorCriticPolicy, strength: float = 4.0) -> None:
         raise TypeError(
             f"the policy extracts features by {type(extractor).__name__}; make it with policy_kwargs=CHARS_POLICY"
         )
+    if not types_keys(policy):
+        raise TypeError(
+            f'the policy acts by {policy.action_space}, not by keys; make the environment with actions="keys"'
+        )
     first = extractor.features_dim - extractor.heads * GLYPHS
     with torch.no_grad():
         for head in range(extractor.heads):
@@ -104,12 +108,22 @@ def teach_copying(policy: ActorCriticPolicy, strength: float = 4.0) -> None:
                 actor.weight[KEY_INDEX[chr(32 + glyph)], first + head * GLYPHS + glyph] = strength
 
 
+def types_keys(policy: BasePolicy) -> bool:
+    """Tells whether each action of a policy is one key."""
+    space = policy.action_space
+    return isinstance(space, spaces.Discrete) and int(space.n) == len(KEYS)
+
+
 class CopyingPolicy(ActorCriticPolicy):
-    """PPO's policy, born able to copy (``teach_copying``); use it with ``policy_kwargs=CHARS_POLICY``."""
+    """PPO's policy, born able to copy (``teach_copying``); use it with ``policy_kwargs=CHARS_POLICY``.
+
+    With ``actions="words"`` an action types what stands on the screen by itself, and there is nothing to teach.
+    """
 
     def _build(self, lr_schedule: Schedule) -> None:
         super()._build(lr_schedule)
-        teach_copying(self)
+        if types_keys(self):
+            teach_copying(self)
 
 
 class MaskableCopyingPolicy(MaskableActorCriticPolicy):
@@ -117,7 +131,8 @@ class MaskableCopyingPolicy(MaskableActorCriticPolicy):
 
     def _build(self, lr_schedule: Schedule) -> None:
         super()._build(lr_schedule)
-        teach_copying(self)
+        if types_keys(self):
+            teach_copying(self)
 
 
 class LatentExtractor(BaseFeaturesExtractor):

@@ -123,11 +123,11 @@ def _other_sentence(result: dict[str, Any]) -> str:
 
 
 def agents(root: Path) -> str:
-    """Returns the table of ``agents/*/results.json``, which ``examples/train_ppo.py`` wrote."""
+    """Returns the table of ``agents/*/results.json``, which ``nc-gym agent`` wrote."""
     rows = []
     for path in sorted((root / "agents").glob("*/results.json")):
         result = json.loads(path.read_text())
-        scores = {(test["player"], test["machine"]): test for test in result["tests"]}
+        scores = {(_player(test), test["machine"]): test for test in result["tests"]}
         for player in dict.fromkeys(player for player, _ in scores):
             cells = (_score(scores.get((player, machine))) for machine in ("neural", "real"))
             rows.append((f"[{path.parent.name}](agents/{path.parent.name})", f"`{result['env']}`", player, *cells))
@@ -136,8 +136,24 @@ def agents(root: Path) -> str:
     return table(("agent", "environment", "player", "neural: solved, return", "real bash: solved, return"), rows)
 
 
+def _player(test: dict[str, Any]) -> str:
+    mode = {None: "", True: " (argmax)", False: " (stochastic)"}[test["argmax"]]
+    return f"{test['player']}{mode}"
+
+
 def _score(test: dict[str, Any] | None) -> str:
     return "" if test is None else f"{test['success_rate']:.1%} of {test['episodes']}, {test['mean_return']:.3f}"
+
+
+def transfer(root: Path) -> str:
+    """Returns the summary and the main table of ``docs/transfer.json``."""
+    path = root / "docs" / "transfer.json"
+    if not path.is_file():
+        return "Not measured yet: `nc-gym agent transfer`."
+    from nc_gym.transfer_report import headline, tasks_table
+
+    result = json.loads(path.read_text())
+    return f"{headline(result)} [Everything](docs/transfer.md).\n\n{tasks_table(result)}"
 
 
 TABLES: dict[str, Callable[[Path], str]] = {
@@ -145,6 +161,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "fidelity": fidelity,
     "speed": speed,
     "agents": agents,
+    "transfer": transfer,
 }
 
 

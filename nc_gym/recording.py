@@ -13,10 +13,13 @@ from rich.console import Console
 from rich.table import Table
 
 import nc_gym
+from nc_gym import agent_file
+from nc_gym.agent_env import EnvSetting
+from nc_gym.agent_evaluate import PolicyPlayer
 from nc_gym.comparison import Agreement, side_by_side
 from nc_gym.frames import SCALE
 from nc_gym.machines.font import CELL_HEIGHT
-from nc_gym.machines.keys import KEYS, NOOP
+from nc_gym.machines.keys import NOOP
 from nc_gym.registration import card_names, load_card
 from nc_gym.video import Frame, VideoWriter
 
@@ -24,7 +27,7 @@ gym.register_envs(nc_gym)
 
 HOLD_SECONDS = 1.0  # how long the last frame of an episode stays
 
-Policy = Callable[[Any], int]  # observation -> event
+Policy = Callable[[Any], int]  # observation -> action
 Start = Callable[[gym.Env[Any, Any], int], Policy]  # environment (just reset), seed -> the episode's policy
 
 
@@ -35,7 +38,7 @@ class Outcome:
     Attributes:
         seed: of the episode.
         instruction: the task's text.
-        steps: events sent.
+        steps: actions taken.
         returns: sum of rewards by machine, "neural" or "real".
         success: whether the task was solved, by machine.
         agreement: of the two machines' screens; None unless both ran.
@@ -57,11 +60,18 @@ class Side:
         machine: "neural" or "real".
         obs: the environment's observation mode.
         weights: folder of the network's weights; None takes the shipped one.
+        actions: action preset; None takes the environment's.
+        split: whose task parameters are drawn.
     """
 
-    def __init__(self, env_id: str, machine: str, obs: str, weights: str | None = None) -> None:
+    def __init__(
+        self, env_id: str, machine: str, obs: str, weights: str | None = None, actions: str | None = None,
+        split: str = "train",
+    ) -> None:  # fmt: skip
         self.machine = machine
-        self.env = gym.make(env_id, machine=machine, weights=weights, obs=obs, render_mode="rgb_array")
+        self.env = gym.make(
+            env_id, machine=machine, weights=weights, obs=obs, actions=actions, split=split, render_mode="rgb_array"
+        )
         self.obs: Any = None
         self.info: dict[str, Any] = {}
         self.total = 0.0
@@ -72,10 +82,10 @@ class Side:
         self.obs, self.info = self.env.reset(seed=seed)
         self.total, self.done = 0.0, False
 
-    def step(self, event: int) -> None:
-        """Sends one event, unless the episode is over."""
+    def step(self, action: int) -> None:
+        """Takes one action, unless the episode is over."""
         if not self.done:
-            self.obs, reward, terminated, truncated, self.info = self.env.step(event)
+            self.obs, reward, terminated, truncated, self.info = self.env.step(action)
             self.total += float(reward)
             self.done = terminated or truncated
 
@@ -97,39 +107,42 @@ class Agent:
         name: "oracle", "random", or the path of a policy.
         obs: the observation mode that it needs.
         start: makes the policy of one episode.
+        trained: the policy; None for the oracle and for random keys.
     """
 
     name: str
     obs: str
     start: Start
+    trained: agent_file.TrainedAgent | None = None
 
 
-def load_agent(name: str) -> Agent:
-    """Returns "oracle", "random", or the Stable-Baselines3 policy whose zip file ``name`` is.
+def load_agent(name: str, trust: bool = False) -> Agent:
+    """Returns "oracle", "random", or the trained policy whose folder or zip file ``name`` is.
 
     Raises:
         FileNotFoundError: there is no such file.
+        AgentError: nothing vouches for the policy and it is not trusted.
         gymnasium.error.DependencyNotInstalled: a policy needs stable_baselines3.
     """
     if name == "oracle":
         return Agent(name, "screen", _oracle)
     if name == "random":
         return Agent(name, "screen", _random)
-    path = Path(name)
-    if not path.is_file():
+    if not Path(name).exists():
         raise FileNotFoundError(f'no agent {name!r}: pass "oracle", "random", or the policy.zip of an agent')
-    try:
-        from stable_baselines3 import PPO
-    except ImportError:
-        raise gym.error.DependencyNotInstalled(
-            'a trained policy needs stable_baselines3: pip install "nc-gym[sb3]"'
-        ) from None
-    model = PPO.load(path, device="cpu")
+    trained = agent_file.load_agent(Path(name), trust)
 
-    def act(obs: Any) -> int:
-        return int(model.predict(obs, deterministic=True)[0])
+    def start(env: gym.Env[Any, Any], seed: int) -> Policy:
+        if env.action_space != trained.model.action_space:
+            raise agent_file.AgentError(
+                f"{name} acts by {trained.model.action_space}, not {env.action_space}; record it with its own actions"
+            )
+        computer: Any = env.unwrapped
+        player = PolicyPlayer(trained, True, seed)
+        player.begin(np.ones(1, np.bool_), [seed], computer)
+        return lambda obs: int(player.act(obs, computer))
 
-    return Agent(name, obs_mode(model.observation_space.shape), lambda env, seed: act)
+    return Agent(name, obs_mode(trained.model.observation_space.shape), start, trained)
 
 
 def obs_mode(shape: Sequence[int] | None) -> str:
@@ -143,27 +156,28 @@ def obs_mode(shape: Sequence[int] | None) -> str:
 
 
 def _oracle(env: gym.Env[Any, Any], seed: int) -> Policy:
-    events = iter(env.unwrapped.oracle())  # type: ignore[attr-defined]
-    if (first := next(events, None)) is None:
+    actions = env.unwrapped.oracle()  # type: ignore[attr-defined]
+    if not actions:
         raise ValueError(f"{env.spec and env.spec.id} has no task for an oracle; choose --agent random or a policy")
-    return follow([first, *events])
+    return follow(actions)
 
 
 def _random(env: gym.Env[Any, Any], seed: int) -> Policy:
     rng = np.random.default_rng(seed)
-    return lambda obs: int(rng.integers(len(KEYS)))
+    count = int(env.action_space.n)  # type: ignore[attr-defined]
+    return lambda obs: int(rng.integers(count))
 
 
-def follow(events: Iterable[int]) -> Policy:
-    """Returns the policy that sends these events whatever it sees, then no-ops."""
-    remaining = iter(events)
+def follow(actions: Iterable[int]) -> Policy:
+    """Returns the policy that takes these actions whatever it sees, then no-ops."""
+    remaining = iter(actions)
     return lambda obs: next(remaining, NOOP)
 
 
 def film_episode(
     sides: Sequence[Side], start: Start, seed: int, video: VideoWriter, limit: int | None = None
 ) -> Outcome:
-    """Films one episode. The first side's observations drive the policy; every side gets the same events.
+    """Films one episode: the first side's observations drive the policy, every side gets the same actions.
 
     Args:
         sides: one machine, or the neural and the real one.
@@ -181,11 +195,11 @@ def film_episode(
     video.write(frame)
     steps = 0
     while not driver.done and steps != limit:
-        event = policy(driver.obs)
+        action = policy(driver.obs)
         for side in sides:
-            side.step(event)
+            side.step(action)
         steps += 1
-        frame = compose(sides, steps, event)
+        frame = compose(sides, steps, action)
         video.write(frame)
         if agreement is not None:
             agreement.add(sides[0].screen(), sides[1].screen(), sides[0].info["chars"], sides[1].info["chars"])
@@ -201,26 +215,30 @@ def film_episode(
     )
 
 
-def compose(sides: Sequence[Side], step: int, event: int) -> Frame:
+def compose(sides: Sequence[Side], step: int, action: int) -> Frame:
     """Returns the frame of one side, or of two side by side."""
     if len(sides) == 1:
         return sides[0].frame()
     instruction = sides[0].info["instruction"] or "free use"
-    header = f"{instruction}   step {step}   key {KEYS[event]!r}"
+    header = f"{instruction}   step {step}   key {sides[0].env.unwrapped.keys[action]!r}"  # type: ignore[attr-defined]
     return side_by_side(sides[0].screen(), sides[1].screen(), header, SCALE)
 
 
-def open_sides(env_id: str, machine: str, obs: str, weights: str | None = None) -> list[Side]:
+def open_sides(
+    env_id: str, machine: str, obs: str, weights: str | None = None, actions: str | None = None, split: str = "train"
+) -> list[Side]:
     """Opens the environment on "neural", "real", or "both" machines."""
     known = [known for name in card_names() for known in load_card(name).environments]
     if env_id not in known:
         raise ValueError(f"no environment {env_id!r}; nc_gym has {', '.join(known)}")
-    return [Side(env_id, name, obs, weights) for name in (("neural", "real") if machine == "both" else (machine,))]
+    names = ("neural", "real") if machine == "both" else (machine,)
+    return [Side(env_id, name, obs, weights, actions, split) for name in names]
 
 
 def record_episodes(
-    env_id: str, agent_name: str, machine: str, video: Path, seed: int, episodes: int, weights: str | None = None
-) -> list[Outcome]:
+    env_id: str, agent_name: str, machine: str, video: Path, seed: int, episodes: int, weights: str | None = None,
+    trust: bool = False, actions: str | None = None, split: str = "train",
+) -> list[Outcome]:  # fmt: skip
     """Films episodes and prints what became of them.
 
     Args:
@@ -231,9 +249,14 @@ def record_episodes(
         seed: of the first episode; the next ones follow.
         episodes: how many.
         weights: folder of the network's weights; None takes the shipped one.
+        trust: load a policy that no results.json vouches for.
+        actions: action preset; None takes the environment's.
+        split: whose task parameters are drawn.
     """
-    agent = load_agent(agent_name)
-    sides = open_sides(env_id, machine, agent.obs, weights)
+    agent = load_agent(agent_name, trust)
+    if agent.trained is not None:
+        agent_file.check_fits(agent.trained, env_id, EnvSetting(env_id, actions=actions).preset)
+    sides = open_sides(env_id, machine, agent.obs, weights, actions, split)
     outcomes = []
     try:
         for k in range(episodes):

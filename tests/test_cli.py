@@ -9,11 +9,16 @@ from pathlib import Path
 import pytest
 import typer
 
+from nc_gym import cli_agent
 from nc_gym.cli import app, raised_on_purpose
 
 ROOT = Path(__file__).parents[1]
 NC_GYM = Path(sys.executable).with_name("nc-gym")
 COMMANDS = ("demo", "record", "collect", "train", "evaluate", "bench")
+AGENT_COMMANDS = ("train", "evaluate", "enjoy", "transfer")
+EVERY = {command.callback.__name__: command for command in app.registered_commands} | {
+    f"agent {command.callback.__name__}": command for command in cli_agent.app.registered_commands
+}
 
 
 def run(*arguments, path=os.environ["PATH"], cwd=None):
@@ -33,7 +38,7 @@ def assert_one_clear_sentence(done, *words):
 
 def documented_commands():
     """Every ``nc-gym`` line of the helps, the README and the docs."""
-    epilogs = [command.epilog or "" for command in app.registered_commands]
+    epilogs = [command.epilog or "" for command in EVERY.values()]
     pages = [path.read_text() for path in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md"))]
     lines = re.findall(r"`(nc-gym [^`]*)`", "\n".join(epilogs))
     lines += [line for page in pages for line in re.findall(r"^nc-gym \w.*$", page, re.M)]
@@ -45,13 +50,14 @@ def test_help_lists_every_command():
     assert done.returncode == 0
     for name in COMMANDS:
         assert re.search(rf"^\W*{name}\s", done.stdout, re.M), done.stdout
-    assert [command.callback.__name__ for command in app.registered_commands] == list(COMMANDS)
+    assert re.search(r"^\W*agent\s", done.stdout, re.M), done.stdout
+    assert list(EVERY) == [*COMMANDS, *(f"agent {name}" for name in AGENT_COMMANDS)]
 
 
-@pytest.mark.parametrize("command", app.registered_commands, ids=lambda command: command.callback.__name__)
-def test_every_command_shows_examples_of_itself(command):
-    assert command.epilog.startswith("**Examples:**")
-    assert f"`nc-gym {command.callback.__name__}" in command.epilog
+@pytest.mark.parametrize("name", EVERY)
+def test_every_command_shows_examples_of_itself(name):
+    assert EVERY[name].epilog.startswith("**Examples:**")
+    assert f"`nc-gym {name}" in EVERY[name].epilog
 
 
 @pytest.mark.parametrize("line", documented_commands())
@@ -59,6 +65,9 @@ def test_every_documented_command_line_parses(line):
     group = typer.main.get_command(app)
     _, name, *arguments = line.split()
     command = group.commands[name]
+    if name == "agent":
+        name, *arguments = arguments
+        command = command.commands[name]
     command.make_context(name, arguments)  # raises a usage error for a wrong option, value or missing argument
 
 

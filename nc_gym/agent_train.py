@@ -1,0 +1,230 @@
+"""``nc-gym agent train``: Stable-Baselines3 on the batched machine, in pieces that survive being killed.
+
+After every piece the run folder gets ``checkpoints/<steps>.zip``, written whole: Stable-Baselines3's zip (policy,
+optimizer, step count) and in it ``nc_gym.json`` (what is trained, the learning curve so far, training time). A run that
+starts again goes on from the newest. Restored: all of that. Not restored: the computers' running episodes (new ones
+begin, with seeds that follow from the step count) and the stream of random numbers; so a resumed run is as good as an
+uninterrupted one, but not the same numbers. A piece that was cut off is trained again. Checkpoints hold pickles: resume
+only run folders of your own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+import zipfile
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import configure
+from stable_baselines3.common.vec_env import VecMonitor
+
+import nc_gym
+from nc_gym.agent_env import EnvSetting
+from nc_gym.agent_evaluate import PolicyPlayer, evaluate, evaluate_all
+from nc_gym.agent_file import (
+    MEMO,
+    POLICY,
+    RESULTS,
+    AgentError,
+    Score,
+    TrainedAgent,
+    algorithm_class,
+    load_agent,
+    read_memo,
+    sha256,
+    write_results,
+)
+from nc_gym.agent_recipe import POLICIES
+from nc_gym.sb3 import ComputerVecEnv
+
+VALIDATION_SEED = 777_000_000  # of the episodes that show progress; the tests' seeds lie elsewhere
+VALIDATION_EPISODES = 20
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is trained, and how; a run folder belongs to one plan.
+
+    Attributes:
+        setting: the computers to learn in.
+        algorithm: "ppo", "maskable_ppo" or "recurrent_ppo".
+        seed: of the initial weights, of exploration and of the episodes.
+        num_envs: computers in the batch.
+        hyperparameters: SB3's own, by name.
+    """
+
+    setting: EnvSetting
+    algorithm: str
+    seed: int
+    num_envs: int
+    hyperparameters: dict[str, Any]
+
+    def describe(self) -> dict[str, Any]:
+        """Returns the plan as JSON, with the network's hash in place of its folder."""
+        weights = self.setting.weights_file
+        setting = {name: value for name, value in asdict(self.setting).items() if name not in ("weights", "device")}
+        return {
+            "algorithm": self.algorithm, **setting, "actions": self.setting.preset,
+            "weights_sha256": sha256(weights) if weights else None,
+            "seed": self.seed, "num_envs": self.num_envs, "hyperparameters": self.hyperparameters,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Point:
+    """A checkpoint: environment steps and training seconds so far, and how the policy did meanwhile.
+
+    ``solved`` and ``returns`` are means over the last hundred training episodes; the other two belong to argmax
+    episodes on the training machine, or are None if none were played.
+    """
+
+    steps: int
+    seconds: float
+    solved: float
+    returns: float
+    validation_solved: float | None = None
+    validation_returns: float | None = None
+
+
+def train(
+    plan: Plan, out: Path, steps: int, every: int, seconds: float = 0.0, validate: bool = True
+) -> list[Point]:  # fmt: skip
+    """Trains until both limits are reached and returns the learning curve.
+
+    Args:
+        plan: what to train.
+        out: run folder; a run that it holds goes on.
+        steps: environment steps of all computers together.
+        every: steps from one checkpoint to the next (rounded up to whole rollouts).
+        seconds: least training time, without evaluation; 0 lets the steps decide.
+        validate: play ``VALIDATION_EPISODES`` at every checkpoint.
+    """
+    envs = VecMonitor(ComputerVecEnv(plan.setting.open(plan.num_envs, "SameStep")))
+    try:
+        model, points = _resume(plan, out, envs)
+        model.set_logger(configure(str(out / "tensorboard"), ["tensorboard"]))
+        with _progress() as bar:
+            task = bar.add_task("", total=steps, completed=model.num_timesteps)
+            while not points or points[-1].steps < steps or points[-1].seconds < seconds:
+                missing = steps - model.num_timesteps
+                start = time.perf_counter()
+                model.learn(min(every, missing) if missing > 0 else every, _Show(bar, task), reset_num_timesteps=False)  # type: ignore[call-arg]
+                spent = time.perf_counter() - start + (points[-1].seconds if points else 0.0)
+                points.append(_point(model, plan, spent, validate))
+                _save(model, plan, points, out)
+        return points
+    finally:
+        envs.close()
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("steps"), TimeRemainingColumn()
+    )
+
+
+class _Show(BaseCallback):
+    """Moves the progress bar."""
+
+    def __init__(self, bar: Progress, task: Any) -> None:
+        super().__init__()
+        self._bar, self._task = bar, task
+
+    def _on_step(self) -> bool:
+        solved = _mean(self.model.ep_success_buffer)
+        self._bar.update(self._task, completed=self.num_timesteps, description=f"solved {solved:4.0%}")
+        return True
+
+
+def _mean(values: Any) -> float:
+    return float(np.mean(values)) if values else 0.0
+
+
+def _new_model(plan: Plan, envs: VecMonitor) -> BaseAlgorithm:
+    policy, policy_kwargs = POLICIES[plan.algorithm, plan.setting.obs]
+    return algorithm_class(plan.algorithm)(  # type: ignore[call-arg]
+        policy, envs, policy_kwargs=policy_kwargs, seed=plan.seed, device=plan.setting.device, **plan.hyperparameters
+    )
+
+
+def checkpoints(out: Path) -> list[Path]:
+    """Returns the checkpoints of a run folder, oldest first."""
+    return sorted((out / "checkpoints").glob("*.zip"))
+
+
+def _resume(plan: Plan, out: Path, envs: VecMonitor) -> tuple[BaseAlgorithm, list[Point]]:
+    """Returns the newest checkpoint's model and curve, or a new model.
+
+    Raises:
+        AgentError: the folder belongs to another plan.
+    """
+    found = checkpoints(out)
+    if not found:
+        return _new_model(plan, envs), []
+    memo = read_memo(found[-1])
+    plain = json.loads(json.dumps(plan.describe()))
+    if different := [name for name in plain if plain[name] != memo["plan"].get(name)]:
+        name = different[0]
+        raise AgentError(
+            f"{out} was started with {name}={memo['plan'].get(name)!r}, not {plain[name]!r}; choose another --out"
+        )
+    model = algorithm_class(plan.algorithm).load(found[-1], env=envs, device=plan.setting.device)
+    model.set_random_seed((plan.seed + model.num_timesteps) % 2**31)  # not the first episodes again
+    return model, [Point(**point) for point in memo["points"]]
+
+
+def _point(model: BaseAlgorithm, plan: Plan, seconds: float, validate: bool) -> Point:
+    returns = _mean([episode["r"] for episode in model.ep_info_buffer or ()])
+    point = Point(model.num_timesteps, seconds, _mean(model.ep_success_buffer), returns)
+    if not validate:
+        return point
+    agent = TrainedAgent("", None, model, {"algorithm": plan.algorithm})
+    score = evaluate(plan.setting, PolicyPlayer(agent, True, plan.seed), VALIDATION_EPISODES, VALIDATION_SEED, False)
+    model.logger.record("validation/success_rate", score.success_rate)
+    model.logger.record("validation/mean_return", score.mean_return)
+    model.logger.dump(model.num_timesteps)
+    return replace(point, validation_solved=score.success_rate, validation_returns=score.mean_return)
+
+
+def _save(model: BaseAlgorithm, plan: Plan, points: list[Point], out: Path) -> None:
+    path = out / "checkpoints" / f"{model.num_timesteps:010d}.zip"
+    part = path.with_suffix(".part")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with part.open("wb") as file:
+        model.save(file)
+    memo = {"plan": plan.describe(), "points": [asdict(point) for point in points]}
+    with zipfile.ZipFile(part, "a") as archive:
+        archive.writestr(MEMO, json.dumps(memo))
+    os.replace(part, path)
+
+
+def finish(plan: Plan, out: Path, points: list[Point], episodes: int, seed: int) -> list[Score]:
+    """Makes the newest checkpoint the agent ``policy.zip``, tests it on both machines and writes ``results.json``."""
+    part = out / (POLICY + ".part")
+    shutil.copyfile(checkpoints(out)[-1], part)
+    os.replace(part, out / POLICY)
+    training = plan.describe() | {
+        "steps": points[-1].steps, "minutes": points[-1].seconds / 60, "nc_gym": nc_gym.__version__,
+        "package_sha256": sha256(Path(nc_gym.__file__).parent), "points": [asdict(point) for point in points],
+    }  # fmt: skip
+    agent = replace(load_agent(out / POLICY, trust=True), training=training)
+    settings = judged_settings(plan.setting, ("real", "neural"))
+    scores = evaluate_all(agent, settings, (True, False), True, episodes, seed)
+    write_results(out / RESULTS, training, scores)
+    return scores
+
+
+def judged_settings(setting: EnvSetting, machines: tuple[str, ...]) -> list[EnvSetting]:
+    """Returns where an agent is tested: test parameters, the environment's own horizon and denoising."""
+    return [
+        replace(setting, machine=machine, split="test", denoise_steps=None, max_episode_steps=None)
+        for machine in machines
+    ]

@@ -1,0 +1,208 @@
+"""``nc-gym agent transfer``: policies trained in one computer and judged on both, over tasks, seeds and arms.
+
+An *arm* is a way to train: "neural" (in the neural computer only), "real" (the same recipe on the real machine, for as
+many environment steps and at least as long as the neural arm took), or an ablation of the neural arm,
+"denoise_steps=K" or "horizon=K". A *job* is one arm with one task and one training seed; its checkpoints are judged on
+both machines, with argmax and with drawn actions, over the same episode seeds with test parameters.
+
+Everything lies below ``out`` and is written whole: ``<task>/<arm>/seed-<k>/`` is a run folder of ``agent_train`` that
+also holds ``scores/<steps>.json``, and ``<task>/baselines.json`` the random and the oracle player. What is there
+already is not done again, so an interrupted study goes on. ``transfer_numbers`` and ``transfer_report`` make of it what
+is published.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from nc_gym.agent_env import EnvSetting
+from nc_gym.agent_evaluate import OraclePlayer, PolicyPlayer, RandomPlayer, evaluate
+from nc_gym.agent_file import load_agent, read_memo, write_json
+from nc_gym.agent_train import Plan, Point, checkpoints, judged_settings, train
+
+MACHINES = ("neural", "real")
+ABLATIONS = {"denoise_steps": "denoise_steps", "horizon": "max_episode_steps"}  # arm -> field of EnvSetting
+
+
+@dataclass(frozen=True)
+class Study:
+    """The grid, and what its jobs have in common.
+
+    Attributes:
+        settings: where each task is learned by the neural arm.
+        arms: names of the arms, "neural" first.
+        seeds: number of training seeds, 0, 1, ...
+        algorithm: what learns.
+        num_envs: computers in a batch.
+        hyperparameters: SB3's own, by task.
+        steps: environment steps of a training.
+        every: steps between two checkpoints.
+        episodes: episodes of each test.
+        test_seed: seed of the first test episode.
+        out: where the jobs lie.
+    """
+
+    settings: tuple[EnvSetting, ...]
+    arms: tuple[str, ...]
+    seeds: int
+    algorithm: str
+    num_envs: int
+    hyperparameters: dict[str, dict[str, Any]]
+    steps: int
+    every: int
+    episodes: int
+    test_seed: int
+    out: Path
+
+    def __post_init__(self) -> None:
+        if self.arms[:1] != ("neural",):
+            raise ValueError(f"arms are {', '.join(self.arms)}; begin with neural, the others are compared with it")
+        for arm in self.arms:
+            arm_setting(self.settings[0], arm)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One arm with one task and one training seed."""
+
+    setting: EnvSetting
+    arm: str
+    seed: int
+
+    @property
+    def task(self) -> str:
+        """The id without its namespace."""
+        return self.setting.env.rpartition("/")[2]
+
+
+def arm_setting(setting: EnvSetting, arm: str) -> EnvSetting:
+    """Returns where an arm learns, from where the neural arm learns.
+
+    Raises:
+        ValueError: there is no such arm.
+    """
+    if arm in MACHINES:
+        return replace(setting, machine=arm)
+    name, _, value = arm.partition("=")
+    if name not in ABLATIONS or not value.isdecimal() or int(value) < 1:
+        raise ValueError(f"arm {arm!r} is unknown; choose neural, real, denoise_steps=K or horizon=K with a number K")
+    return replace(setting, **{ABLATIONS[name]: int(value)})  # type: ignore[arg-type]
+
+
+def jobs(study: Study) -> Iterator[Job]:
+    """Yields all jobs: a whole grid for the first training seed, then for the next, so that a part tells most."""
+    for seed in range(study.seeds):
+        for setting in study.settings:
+            for arm in study.arms:
+                yield Job(setting, arm, seed)
+
+
+def folder(study: Study, job: Job) -> Path:
+    """Returns the run folder of a job."""
+    return study.out / job.task / job.arm / f"seed-{job.seed}"
+
+
+def plan_of(study: Study, job: Job) -> Plan:
+    """Returns what a job trains."""
+    setting = arm_setting(job.setting, job.arm)
+    return Plan(setting, study.algorithm, job.seed, study.num_envs, study.hyperparameters[job.setting.env])
+
+
+def run(study: Study) -> None:
+    """Does whatever of the study is not done yet."""
+    console = Console()
+    for setting in study.settings:
+        baselines(study, setting)
+    todo = list(jobs(study))
+    for number, job in enumerate(todo, 1):
+        console.print(f"[{number}/{len(todo)}] {job.task}, {job.arm}, seed {job.seed}")
+        points = run_job(study, job)
+        final = scores_at(study, job, points[-1].steps)
+        solved = ", ".join(f"{s['machine']} {s['success_rate']:.0%}" for s in final if s["argmax"])
+        console.print(f"    {points[-1].steps} steps in {points[-1].seconds / 60:.1f} minutes; solved: {solved}")
+
+
+def run_job(study: Study, job: Job) -> list[Point]:
+    """Trains a job, judges its checkpoints and returns its learning curve."""
+    least = 0.0
+    if job.arm == "real":
+        least = curve(study, replace(job, arm="neural"))[-1].seconds
+    plan, out = plan_of(study, job), folder(study, job)
+    points = train(plan, out, study.steps, study.every, least, validate=False)
+    for checkpoint in checkpoints(out):
+        _judge(study, job, checkpoint)
+    return points
+
+
+def curve(study: Study, job: Job) -> list[Point]:
+    """Returns the learning curve of a job that has been trained."""
+    newest = checkpoints(folder(study, job))[-1]
+    return [Point(**point) for point in read_memo(newest)["points"]]
+
+
+def _score_file(study: Study, job: Job, steps: int) -> Path:
+    return folder(study, job) / "scores" / f"{steps:010d}.json"
+
+
+def scores_at(study: Study, job: Job, steps: int) -> list[dict[str, Any]]:
+    """Returns the scores of a checkpoint: both machines, argmax and not."""
+    scores: list[dict[str, Any]] = json.loads(_score_file(study, job, steps).read_text())["scores"]
+    return scores
+
+
+def _judge(study: Study, job: Job, checkpoint: Path) -> None:
+    file = _score_file(study, job, int(checkpoint.stem))
+    if file.exists():
+        _check_protocol(study, file)
+        return
+    agent = load_agent(checkpoint, trust=True)  # this command made it
+    scores = []
+    for argmax in (True, False):
+        for setting in judged_settings(job.setting, MACHINES):
+            player = PolicyPlayer(agent, argmax, study.test_seed)
+            scores.append(asdict(evaluate(setting, player, study.episodes, study.test_seed)))
+    write_json(file, _protocol(study) | {"scores": scores})
+
+
+def _protocol(study: Study) -> dict[str, Any]:
+    return {"episodes": study.episodes, "test_seed": study.test_seed}
+
+
+def _check_protocol(study: Study, file: Path) -> None:
+    found = json.loads(file.read_text())
+    if any(found[name] != value for name, value in _protocol(study).items()):
+        raise ValueError(
+            f"{file} was made with {found['episodes']} episodes from seed {found['test_seed']}, not "
+            f"{study.episodes} from {study.test_seed}; choose another --out"
+        )
+
+
+def baselines(study: Study, setting: EnvSetting) -> list[dict[str, Any]]:
+    """Returns the scores of random actions and of the oracle on both machines, played now or earlier."""
+    file = study.out / Job(setting, "", 0).task / "baselines.json"
+    if file.exists():
+        _check_protocol(study, file)
+    else:
+        scores = [
+            asdict(evaluate(where, player, study.episodes, study.test_seed))
+            for player in (RandomPlayer(), OraclePlayer())
+            for where in judged_settings(setting, MACHINES)
+        ]
+        write_json(file, _protocol(study) | {"scores": scores})
+    scores = json.loads(file.read_text())["scores"]
+    return scores
+
+
+def pick(scores: Sequence[dict[str, Any]], machine: str, argmax: bool | None = True, player: str | None = None) -> Any:
+    """Returns the one score of a machine and a mode, and of a player if one is named."""
+    (found,) = (
+        score for score in scores
+        if score["machine"] == machine and score["argmax"] == argmax and player in (None, score["player"])
+    )  # fmt: skip
+    return found

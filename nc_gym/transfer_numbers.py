@@ -1,0 +1,180 @@
+"""The numbers of a transfer study: from the scores of its jobs to what is reported per task and over all tasks.
+
+*Gain* is success above random actions on the same machine; *retention* is the gain on the real machine over the gain on
+the neural one, as a ratio of means over training seeds. Intervals are 95 % percentile bootstraps over training seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nc_gym.agent_train import Point
+from nc_gym.fidelity_scores import Number, bootstrap, mean_number
+from nc_gym.transfer import Job, Study, baselines, curve, pick, scores_at
+
+MODES = {"argmax": True, "stochastic": False}
+SOLVED = 0.9  # success on the real machine that counts as having learned the task
+EXPLOIT = 0.1  # success on the neural machine above the real one that must be explained
+
+
+def ranks(values: Sequence[float]) -> NDArray[np.float64]:
+    """Returns the rank of each value from 1 up, float64 (N,); equal values share their mean rank."""
+    array = np.asarray(values, np.float64)
+    below = (array[:, None] > array[None]).sum(1)
+    equal = (array[:, None] == array[None]).sum(1)
+    return below + (equal + 1) / 2
+
+
+def spearman(left: Sequence[float], right: Sequence[float]) -> float | None:
+    """Returns the rank correlation, -1 to 1; None if either side is constant."""
+    if len(set(left)) < 2 or len(set(right)) < 2:
+        return None
+    return float(np.corrcoef(ranks(left), ranks(right))[0, 1])
+
+
+def retention(neural: NDArray[np.float64], real: NDArray[np.float64]) -> dict[str, float] | None:
+    """Returns the mean gain on the real machine over that on the neural one, and its interval over seeds.
+
+    Args:
+        neural: gain of each training seed on the neural machine, float64 (seeds,).
+        real: the same on the real machine.
+
+    Returns:
+        ``ratio``, ``low`` and ``high``; None if nothing was learned in the neural machine.
+    """
+    if neural.sum() <= 0:
+        return None
+    low, high = bootstrap(real, neural)
+    return {"ratio": float(real.sum() / neural.sum()), "low": float(low), "high": float(high)}
+
+
+def minutes_to_solve(points: Sequence[Point], success: Sequence[float]) -> float | None:
+    """Returns the training minutes of the first checkpoint with at least ``SOLVED`` success; None if there is none."""
+    return next((p.seconds / 60 for p, rate in zip(points, success, strict=True) if rate >= SOLVED), None)
+
+
+def at_clock(points: Sequence[Point], seconds: float) -> Point:
+    """Returns the checkpoint whose training time is nearest to ``seconds``."""
+    return min(points, key=lambda point: abs(point.seconds - seconds))
+
+
+def at_steps(points: Sequence[Point], steps: int) -> Point:
+    """Returns the first checkpoint with at least ``steps`` environment steps."""
+    return next(point for point in points if point.steps >= steps)
+
+
+def task_numbers(study: Study, index: int) -> dict[str, Any]:
+    """Returns everything that is reported about one task of the study."""
+    setting = study.settings[index]
+    base = baselines(study, setting)
+    floor = {machine: pick(base, machine, None, "random")["success_rate"] for machine in ("neural", "real")}
+    arms = {arm: [arm_numbers(study, Job(setting, arm, seed)) for seed in range(study.seeds)] for arm in study.arms}
+    result: dict[str, Any] = {"env": setting.env}
+    for player in ("random", "oracle"):
+        result[player] = {machine: _brief(pick(base, machine, None, player)) for machine in ("neural", "real")}
+    result["neural"] = {mode: _transfer(arms["neural"], mode, floor) for mode in MODES}
+    if "real" in arms:
+        for name in ("equal_steps", "equal_clock"):
+            result[f"real_{name}"] = {mode: _real_success(arms["real"], name, mode) for mode in MODES}
+    result["minutes_to_solve"] = {arm: [seed["minutes_to_solve"] for seed in arms[arm]] for arm in arms}
+    result["ablations"] = {
+        arm: {mode: _real_return(arms[arm], mode) for mode in MODES} for arm in arms if arm != "real"
+    }
+    result["rank_correlation"] = {mode: rank_correlation(arms["neural"], mode) for mode in MODES}
+    result["seeds"] = arms
+    return result
+
+
+def arm_numbers(study: Study, job: Job) -> dict[str, Any]:
+    """Returns the curve of one job, and its scores at the end and at the two marks that baselines are compared at."""
+    points = curve(study, job)
+    scores = [scores_at(study, job, point.steps) for point in points]
+    real = [pick(score, "real")["success_rate"] for score in scores]
+    clock = curve(study, Job(job.setting, "neural", job.seed))[-1].seconds
+    marks = {"final": points[-1], "equal_steps": at_steps(points, study.steps), "equal_clock": at_clock(points, clock)}
+    by_steps = {point.steps: score for point, score in zip(points, scores, strict=True)}
+    return {
+        "seed": job.seed, "minutes_to_solve": minutes_to_solve(points, real),
+        "points": [{"steps": point.steps, "minutes": point.seconds / 60} | _modes(by_steps[point.steps])
+                   for point in points],
+        "marks": {name: {"steps": point.steps, "minutes": point.seconds / 60} | _modes(by_steps[point.steps])
+                  for name, point in marks.items()},
+        "failed": {machine: list(pick(scores[-1], machine)["failed_seeds"]) for machine in ("neural", "real")},
+    }  # fmt: skip
+
+
+def _brief(score: dict[str, Any]) -> dict[str, Any]:
+    return {name: score[name] for name in ("success_rate", "mean_return", "audited_rate")}
+
+
+def _modes(scores: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        mode: {machine: _brief(pick(scores, machine, argmax)) for machine in ("neural", "real")}
+        for mode, argmax in MODES.items()
+    }
+
+
+def _at_mark(seeds: list[dict[str, Any]], mark: str, mode: str, machine: str, name: str) -> NDArray[np.float64]:
+    return np.array([seed["marks"][mark][mode][machine][name] for seed in seeds], np.float64)
+
+
+def _transfer(seeds: list[dict[str, Any]], mode: str, floor: dict[str, float]) -> dict[str, Any]:
+    success = {machine: _at_mark(seeds, "final", mode, machine, "success_rate") for machine in ("neural", "real")}
+    gains = {machine: success[machine] - floor[machine] for machine in success}
+    return {
+        "neural_success": mean_number(success["neural"]), "real_success": mean_number(success["real"]),
+        "real_audited": mean_number(_at_mark(seeds, "final", mode, "real", "audited_rate")),
+        "retention": retention(gains["neural"], gains["real"]),
+    }  # fmt: skip
+
+
+def _real_success(seeds: list[dict[str, Any]], mark: str, mode: str) -> Number:
+    return mean_number(_at_mark(seeds, mark, mode, "real", "success_rate"))
+
+
+def _real_return(seeds: list[dict[str, Any]], mode: str) -> Number:
+    return mean_number(_at_mark(seeds, "final", mode, "real", "mean_return"))
+
+
+def rank_correlation(seeds: Sequence[dict[str, Any]], mode: str) -> dict[str, Any]:
+    """Returns the rank correlation of the mean returns on the two machines over all checkpoints of all seeds."""
+    points = [point[mode] for seed in seeds for point in seed["points"]]
+    pairs = [(point["neural"]["mean_return"], point["real"]["mean_return"]) for point in points]
+    neural, real = zip(*pairs, strict=True)
+    return {"checkpoints": len(pairs), "spearman": spearman(neural, real)}
+
+
+def exploits(tasks: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Returns the neural-trained policies (argmax) that do better in the neural machine than the real one confirms.
+
+    ``episode`` is the seed of an episode that only the neural machine counts as solved.
+    """
+    found = []
+    for task in tasks:
+        for seed in task["seeds"]["neural"]:
+            final = seed["marks"]["final"]["argmax"]
+            neural, real = (final[machine]["success_rate"] for machine in ("neural", "real"))
+            if neural - real > EXPLOIT:
+                only = sorted(set(seed["failed"]["real"]) - set(seed["failed"]["neural"]))
+                found.append(
+                    {"env": task["env"], "seed": seed["seed"], "neural": neural, "real": real, "episode": only[0]}
+                )
+    return found
+
+
+def summary(tasks: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Returns mean retention over tasks and the rank correlation over all their checkpoints, for each mode."""
+    result: dict[str, Any] = {}
+    for mode in MODES:
+        kept = [task["neural"][mode]["retention"] for task in tasks]
+        ratios = [one["ratio"] for one in kept if one is not None]
+        result[mode] = {
+            "mean_retention": float(np.mean(ratios)) if ratios else None,
+            "tasks_learned": len(ratios), "tasks": len(tasks),
+            "rank_correlation": rank_correlation([s for task in tasks for s in task["seeds"]["neural"]], mode),
+        }  # fmt: skip
+    return result

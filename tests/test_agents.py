@@ -1,0 +1,313 @@
+"""Agents: batched evaluation counts every seed once, training survives being killed, strange policies are refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from nc_gym import agent_train
+from nc_gym.agent_env import EnvSetting
+from nc_gym.agent_evaluate import OraclePlayer, PolicyPlayer, RandomPlayer, evaluate, play
+from nc_gym.agent_file import AgentError, Score, check_fits, load_agent, read_memo
+from nc_gym.agent_recipe import POLICIES, read_recipe
+from nc_gym.agent_train import Plan, checkpoints, train
+from nc_gym.cli import app
+from nc_gym.recording import record_episodes
+
+ECHO = "nc_gym/TerminalEcho-v0"
+ROOT = Path(__file__).parents[1]
+NC_GYM = Path(sys.executable).with_name("nc-gym")
+SMALL = {"n_steps": 8, "batch_size": 16, "n_epochs": 1}
+
+
+def plan(algorithm: str = "ppo", obs: str = "chars", machine: str = "real", seed: int = 0, **setting: Any) -> Plan:
+    return Plan(EnvSetting(ECHO, machine, obs, **setting), algorithm, seed, 2, SMALL)
+
+
+@pytest.fixture(autouse=True)
+def short_validation(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agent_train, "VALIDATION_EPISODES", 2)
+
+
+@pytest.fixture(scope="module")
+def agent(tmp_path_factory: pytest.TempPathFactory, tiny_weights: Path) -> Path:
+    """A finished run folder: a few steps on real bash, tested on both machines."""
+    out = tmp_path_factory.mktemp("agent") / "small"
+    one = plan(weights=str(tiny_weights))
+    agent_train.finish(one, out, train(one, out, 32, 16, validate=False), episodes=2, seed=12345)
+    return out
+
+
+class EvenOracle(OraclePlayer):
+    """Solves the episodes with even seeds and does nothing in the others."""
+
+    def begin(self, rows: np.ndarray, seeds: Any, envs: Any) -> None:
+        super().begin(rows, seeds, envs)
+        for row in np.flatnonzero(rows):
+            if seeds[row] is None or seeds[row] % 2:
+                self.plans[row] = iter(())
+
+
+def test_every_seed_counts_once_however_long_its_episode_is() -> None:
+    envs = EnvSetting(ECHO, "real").open(3, "Disabled")
+    played = play(envs, EvenOracle(), range(100, 108))
+    envs.close()
+    assert [episode.seed for episode in played] == list(range(100, 108))
+    assert [episode.solved for episode in played] == [True, False] * 4
+    assert [episode.total for episode in played] == pytest.approx([1.0, 0.0] * 4)
+    assert [episode.audited for episode in played] == [True, False] * 4
+
+
+def test_an_episode_of_the_batch_is_the_single_environment_s_with_its_seed(options: dict[str, Any]) -> None:
+    setting = EnvSetting(ECHO, options["machine"], weights=options.get("weights"), split="test")
+    envs = setting.open(2, "Disabled")
+    played = play(envs, RandomPlayer(), range(40, 45))
+    envs.close()
+    env = gym.make(ECHO, obs="chars", split="test", **options)
+    for episode in played:
+        env.reset(seed=episode.seed)
+        space, total, done = gym.spaces.Discrete(106, seed=episode.seed), 0.0, False
+        while not done:
+            _, reward, terminated, truncated, _ = env.step(space.sample(mask=np.ones(106, np.int8)))
+            total, done = total + float(reward), terminated or truncated
+        assert episode.total == pytest.approx(total)
+    env.close()
+
+
+def test_a_score_names_what_was_tested_and_the_seeds_that_failed(tiny_weights: Path) -> None:
+    score = evaluate(EnvSetting(ECHO, "real", split="test"), EvenOracle(), 4, 12345, progress=False)
+    assert (score.success_rate, score.mean_return, score.audited_rate) == (0.5, pytest.approx(0.5), 0.5)
+    assert score.failed_seeds == (12345, 12347)
+    assert (score.env, score.split, score.machine, score.player, score.argmax) == (ECHO, "test", "real", "oracle", None)
+    assert score.weights_sha256 is None and score.policy_sha256 is None and len(score.package_sha256) == 64
+    neural = EnvSetting(ECHO, "neural", weights=str(tiny_weights))
+    score = evaluate(neural, RandomPlayer(), 2, 0, progress=False)
+    assert score.audited_rate is None and len(score.weights_sha256 or "") == 64
+
+
+def test_a_stochastic_policy_is_seeded_and_moves_no_other_random_stream(agent: Path) -> None:
+    loaded = load_agent(agent)
+    setting = EnvSetting(ECHO, "real", split="test")
+    torch.manual_seed(5)
+    scores = [evaluate(setting, PolicyPlayer(loaded, False, seed), 3, 7, progress=False) for seed in (1, 1)]
+    drawn = torch.rand(1)
+    torch.manual_seed(5)
+    assert torch.equal(drawn, torch.rand(1))
+    assert scores[0] == scores[1] and scores[0].argmax is False
+
+
+# --- training
+
+
+def test_a_run_goes_on_from_its_newest_checkpoint(tmp_path: Path) -> None:
+    first = train(plan(), tmp_path, steps=32, every=16, validate=False)
+    assert [point.steps for point in first] == [16, 32]
+    saved = checkpoints(tmp_path)[-1]
+    (tmp_path / "checkpoints" / "0000000048.part").write_bytes(b"half a checkpoint")
+    envs = agent_train.VecMonitor(agent_train.ComputerVecEnv(plan().setting.open(2, "SameStep")))
+    model, points = agent_train._resume(plan(), tmp_path, envs)
+    envs.close()
+    before = agent_train.algorithm_class("ppo").load(saved)
+    assert model.num_timesteps == 32 and points == first
+    state, expected = (m.policy.optimizer.state_dict()["state"] for m in (model, before))
+    assert state and all(torch.equal(state[k]["exp_avg"], expected[k]["exp_avg"]) for k in state)
+    again = train(plan(), tmp_path, steps=64, every=16, validate=True)
+    assert again[:2] == first and [point.steps for point in again] == [16, 32, 48, 64]
+    assert again[1].seconds < again[2].seconds and again[-1].validation_solved is not None
+    assert again[1].validation_solved is None
+    assert train(plan(), tmp_path, steps=64, every=16) == again  # nothing left to do
+    assert list((tmp_path / "tensorboard").iterdir())
+
+
+def test_a_run_with_a_time_limit_goes_on_beyond_its_steps(tmp_path: Path) -> None:
+    points = train(plan(), tmp_path, steps=16, every=16, seconds=0.5, validate=False)
+    assert points[-1].seconds >= 0.5 and points[-1].steps == 16 * len(points)
+    assert all(point.seconds < 0.5 for point in points[:-1])
+
+
+def test_a_run_folder_belongs_to_one_plan(tmp_path: Path) -> None:
+    train(plan(), tmp_path, steps=16, every=16, validate=False)
+    for other, words in ((plan(seed=3), "seed=0, not 3"), (plan(algorithm="maskable_ppo"), "algorithm='ppo'")):
+        with pytest.raises(AgentError, match=words):
+            train(other, tmp_path, steps=32, every=16)
+    assert len(checkpoints(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("obs", ["chars", "latent"])
+@pytest.mark.parametrize("algorithm", ["ppo", "maskable_ppo", "recurrent_ppo"])
+def test_every_algorithm_learns_from_and_acts_on(algorithm: str, obs: str, tmp_path: Path, tiny_weights: Path) -> None:
+    one = plan(algorithm, obs, "neural", weights=str(tiny_weights))
+    train(one, tmp_path, steps=16, every=16)
+    assert read_memo(checkpoints(tmp_path)[-1])["plan"]["algorithm"] == algorithm
+
+
+def test_words_are_learned_too(tmp_path: Path) -> None:
+    one = plan("maskable_ppo", actions="words")
+    points = train(one, tmp_path, steps=16, every=16)
+    assert points[-1].steps == 16 and read_memo(checkpoints(tmp_path)[-1])["plan"]["actions"] == "words"
+
+
+@pytest.mark.slow
+def test_a_killed_training_command_is_finished_by_the_same_command(tmp_path: Path, tiny_weights: Path) -> None:
+    conf = tmp_path / "tiny.yml"
+    conf.write_text("default: {n_envs: 2, n_timesteps: 48, n_steps: 8, batch_size: 16, n_epochs: 1}\n")
+    out = tmp_path / "run"
+    command = [
+        str(NC_GYM), "agent", "train", ECHO, "--conf", str(conf), "--every", "16", "--out", str(out), "--episodes", "1",
+        "--machine", "real", "--weights", str(tiny_weights),
+    ]  # fmt: skip
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not checkpoints(out) and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    killed = checkpoints(out)
+    assert killed
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    assert str(out / "policy.zip") in done.stdout and checkpoints(out)[: len(killed)] == killed
+    results = json.loads((out / "results.json").read_text())
+    assert results["training"]["steps"] == 48 and results["machine"] == "real" and results["player"] == "ppo"
+
+
+# --- files
+
+
+def test_results_repeat_the_headline_and_hold_every_test(agent: Path) -> None:
+    results = json.loads((agent / "results.json").read_text())
+    fields = [field.name for field in dataclasses.fields(Score)]
+    assert list(results) == [*fields, "training", "tests"]
+    assert [results[name] for name in fields] == [results["tests"][0][name] for name in fields]
+    kinds = {(test["player"], test["machine"], test["argmax"]) for test in results["tests"]}
+    policy = {("ppo", machine, argmax) for machine in ("neural", "real") for argmax in (True, False)}
+    assert kinds == policy | {(name, side, None) for name in ("random", "oracle") for side in ("neural", "real")}
+    assert results["training"]["steps"] == 32 and len(results["training"]["points"]) == 2
+    assert {test["split"] for test in results["tests"]} == {"test"} and results["training"]["split"] == "train"
+
+
+def test_evaluate_writes_the_schema_of_results(agent: Path, tmp_path: Path) -> None:
+    file = tmp_path / "a.json"
+    arguments = [
+        "agent",
+        "evaluate",
+        str(agent),
+        "--machine",
+        "real",
+        "--episodes",
+        "2",
+        "--argmax",
+        "--json",
+        str(file),
+    ]
+    done = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert done.exit_code == 0 and str(file) in done.output
+    written, shipped = json.loads(file.read_text()), json.loads((agent / "results.json").read_text())
+    assert list(written) == list(shipped) and written["training"] == shipped["training"]
+    assert written["tests"] == shipped["tests"][:1]  # the same episodes again
+
+
+def test_a_policy_is_loaded_only_if_its_hash_is_the_one_in_the_results(agent: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(agent, copy)
+    assert load_agent(copy).training == load_agent(copy / "policy.zip").training
+    with (copy / "policy.zip").open("ab") as file:
+        file.write(b" ")
+    with pytest.raises(AgentError, match=r"has sha256 .* but results.json says .*--trust"):
+        load_agent(copy)
+    (copy / "results.json").unlink()
+    with pytest.raises(AgentError, match=r"no results.json .*can run any code.*--trust"):
+        load_agent(copy)
+    trusted = load_agent(copy, trust=True)
+    assert trusted.training is not None and trusted.training["env"] == ECHO  # the zip says it itself
+    (copy / "results.json").write_text('{"env": 1}')
+    with pytest.raises(AgentError, match="no results file"):
+        load_agent(copy)
+    with pytest.raises(FileNotFoundError, match="pass the folder or the policy"):
+        load_agent(tmp_path / "nobody")
+
+
+def test_a_policy_of_another_task_or_preset_is_refused(agent: Path, tmp_path: Path) -> None:
+    loaded = load_agent(agent)
+    check_fits(loaded, ECHO, "keys")
+    with pytest.raises(AgentError, match=rf"env='{ECHO}', not 'nc_gym/Terminal-v0'"):
+        check_fits(loaded, "nc_gym/Terminal-v0", "keys")
+    with pytest.raises(AgentError, match="actions='keys', not 'words'"):
+        check_fits(loaded, ECHO, "words")
+    with pytest.raises(AgentError, match="choose an agent that was trained for it"):
+        record_episodes("nc_gym/Terminal-v0", str(agent), "real", tmp_path / "a.mp4", 0, 1)
+
+
+def test_enjoy_shows_text_and_films(agent: Path, tmp_path: Path) -> None:
+    runner = CliRunner()
+    common = ["agent", "enjoy", str(agent), "--machine", "real", "--seed", "3"]
+    done = runner.invoke(app, [*common, "--fps", "1000"], catch_exceptions=False)
+    assert done.exit_code == 0 and "Print " in done.output and "solved" in done.output
+    done = runner.invoke(app, [*common, "--video", str(tmp_path / "a.mp4")], catch_exceptions=False)
+    assert done.exit_code == 0 and (tmp_path / "a.mp4").stat().st_size > 1000
+
+
+# --- recipes
+
+
+@pytest.mark.parametrize("algorithm", ["ppo", "maskable_ppo", "recurrent_ppo"])
+def test_shipped_recipes_are_read(algorithm: str) -> None:
+    recipe = read_recipe(ROOT / "agents" / f"{algorithm}.yml", ECHO)
+    assert recipe["n_envs"] == 32 and recipe["learning_rate"] == 0.001
+    assert not {"policy", "policy_kwargs", "env_wrapper"} & set(recipe)
+    assert {mode for name, mode in POLICIES if name == algorithm} == {"screen", "chars", "latent"}
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("nc_gym/Other-v0: {n_envs: 1, n_timesteps: 1}", "no entry 'nc_gym/TerminalEcho-v0'"),
+        ("default: {n_envs: 1}", "n_timesteps is missing"),
+        ("default: {n_envs: 1, n_timesteps: 1, normalize: true}", "normalize=True is something that only"),
+        ("default: {n_envs: 1, n_timesteps: 1, learning_rate: lin_0.001}", "learning_rate='lin_0.001'"),
+        ("default: [", "is no yml file"),
+        ("just text", "has no entry"),
+    ],
+)
+def test_a_recipe_that_cannot_be_followed_is_refused(text: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / "a.yml").write_text(text)
+    with pytest.raises(AgentError, match=words):
+        read_recipe(tmp_path / "a.yml", ECHO)
+
+
+def test_an_entry_of_the_environment_wins_over_the_default(tmp_path: Path) -> None:
+    (tmp_path / "a.yml").write_text(f"default: {{n_envs: 1, n_timesteps: 1}}\n{ECHO}: {{n_envs: 2, n_timesteps: 1}}\n")
+    assert read_recipe(tmp_path / "a.yml", ECHO)["n_envs"] == 2
+
+
+def test_an_unknown_environment_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"no environment 'nc_gym/Nothing-v0'; nc_gym has .*nc_gym/TerminalEcho-v0"):
+        EnvSetting("nc_gym/Nothing-v0")
+
+
+@pytest.mark.slow
+def test_the_zoo_trains_with_the_shipped_recipe(tmp_path: Path) -> None:
+    """The documented command, on real bash and cut short; its evaluation environment sees characters, too."""
+    pytest.importorskip("rl_zoo3", reason="needs the zoo extra")
+    command = [
+        sys.executable, "-m", "rl_zoo3.train", "--algo", "ppo", "--env", ECHO, "--gym-packages", "nc_gym",
+        "--conf-file", "agents/ppo.yml", "--env-kwargs", "machine:'real'", "-n", "64", "--eval-freq", "32",
+        "--eval-episodes", "1", "-params", "n_envs:2", "n_steps:16", "batch_size:16", "-f", str(tmp_path),
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=600)
+    assert done.returncode == 0, done.stderr[-2000:]
+    (folder,) = (tmp_path / "ppo").iterdir()
+    assert {"TerminalEcho-v0.zip", "evaluations.npz"} & {path.name for path in folder.rglob("*")}
+    assert list(folder.rglob("*.zip"))
