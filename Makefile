@@ -5,6 +5,10 @@ VENV    := .venv
 BIN     := $(VENV)/bin
 PIP     := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet -c constraints.txt
 
+# Debian packages of the real desktop, as COMMAND:PACKAGE or FILE:PACKAGE.
+FONTS    := /usr/share/fonts/X11/misc/cursor.pcf.gz:xfonts-base /usr/share/fonts/X11/misc/spleen-8x16.pcf.gz:fonts-spleen
+DESKTOP  := Xvfb:xvfb jwm:jwm xterm:xterm xcalc:x11-apps $(FONTS)
+
 # Options of the targets below, e.g. `make train MINUTES=300`.
 MINUTES  ?= 120
 TRACES   ?= traces/terminal
@@ -24,7 +28,7 @@ demo: $(VENV)/.runtime ## Record the shipped agent in the neural terminal beside
 	$(BIN)/nc-gym demo
 
 test: $(VENV)/.dev ## Install what the tests need, then lint and run every test.
-	@./.ci/system-packages bwrap:bubblewrap asciinema:asciinema || echo "make test: going on; tests that need them will fail."
+	@./.ci/system-packages bwrap:bubblewrap asciinema:asciinema $(DESKTOP) || echo "make test: going on; tests that need them will fail."
 	@$(MAKE) --no-print-directory lint
 	$(BIN)/python -m pytest -q
 

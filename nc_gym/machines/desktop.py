@@ -17,9 +17,10 @@ from nc_gym.machines import desktop_box, sandbox
 from nc_gym.machines.desktop_box import ServerLost
 from nc_gym.machines.desktop_events import BUTTON_PRESS, HEIGHT, WIDTH, Event, Stroke, check, strokes
 from nc_gym.machines.pointer import Sprite, composite
+from nc_gym.machines.window import Window
 
 if TYPE_CHECKING:
-    from nc_gym.machines.xserver import Window, XServer
+    from nc_gym.machines.xserver import XServer
 
 START_CAP = 60.0  # seconds in which a desktop must come up
 RUN_CAP = 0.5  # processor seconds that a step waits for programs that run on

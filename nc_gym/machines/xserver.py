@@ -14,7 +14,6 @@ import signal
 import socket
 import struct
 import time
-from dataclasses import dataclass
 
 import numpy as np
 import xcffib
@@ -28,29 +27,10 @@ from nc_gym.machines.desktop_box import ServerLost
 from nc_gym.machines.desktop_events import HEIGHT, KEY_PRESS, KEY_RELEASE, MOVE, PAUSE, SHIFT, WIDTH, Stroke
 from nc_gym.machines.pointer import Sprite
 from nc_gym.machines.quiet import ProcessTree
+from nc_gym.machines.window import Window
 
 _READY = b"ready\n"
 _REPLY_CAP = 10.0  # seconds in which an idle server must answer
-
-
-@dataclass(frozen=True)
-class Window:
-    """A window that the window manager lists.
-
-    Attributes:
-        title: its title.
-        x, y, width, height: place of its content on the screen, without the frame, in pixels.
-        minimized: whether it is only in the task list.
-        active: whether it has the keyboard.
-    """
-
-    title: str
-    x: int
-    y: int
-    width: int
-    height: int
-    minimized: bool
-    active: bool
 
 
 class XServer:
@@ -219,21 +199,34 @@ class XServer:
         """
         try:
             active = self._property(self._root, "_NET_ACTIVE_WINDOW")
+            listed = self._property(self._root, "_NET_CLIENT_LIST")
+            hidden, state = self._atom("_NET_WM_STATE_HIDDEN"), self._atom("_NET_WM_STATE")
             frames = list(self._reply(self._core.QueryTree(self._root)).children)
-            found = [
-                (frames.index(self._reply(self._core.QueryTree(window)).parent), self._window(window, window in active))
-                for window in self._property(self._root, "_NET_CLIENT_LIST")
-            ]
-            return [window for _, window in sorted(found, key=lambda pair: pair[0])]
+            requests = [self._ask_about(window, state) for window in listed]  # all at once: one round trip
+            self._reply(self._core.GetInputFocus())
+            stack: dict[int, Window] = {}
+            for task, (window, (tree, size, place, name, states)) in enumerate(zip(listed, requests, strict=True)):
+                box, corner = size.reply(), place.reply()
+                minimized = hidden in _numbers(states.reply())
+                title = bytes(_numbers(name.reply())).decode("latin-1")
+                frame = frames.index(tree.reply().parent)
+                stack[frame] = Window(
+                    title, corner.dst_x, corner.dst_y, box.width, box.height, minimized, window in active, task
+                )
+            return [stack[frame] for frame in sorted(stack)]
         except (OSError, xcffib.XcffibException) as error:
             raise ServerLost(f"the X server is gone: {error}") from error
 
-    def _window(self, window: int, active: bool) -> Window:
-        size = self._reply(self._core.GetGeometry(window))
-        place = self._reply(self._core.TranslateCoordinates(window, self._root, 0, 0))
-        hidden = self._atom("_NET_WM_STATE_HIDDEN") in self._property(window, "_NET_WM_STATE")
-        title = bytes(self._property(window, "WM_NAME")).decode("latin-1")
-        return Window(title, place.dst_x, place.dst_y, size.width, size.height, hidden, active)
+    def _ask_about(self, window: int, state: int) -> tuple[xcffib.Cookie, ...]:
+        """Requests a window's frame, size, place, title and state."""
+        core, name = self._core, xcffib.xproto.Atom.WM_NAME
+        return (
+            core.QueryTree(window),
+            core.GetGeometry(window),
+            core.TranslateCoordinates(window, self._root, 0, 0),
+            core.GetProperty(False, window, name, xcffib.xproto.GetPropertyType.Any, 0, 64),
+            core.GetProperty(False, window, state, xcffib.xproto.GetPropertyType.Any, 0, 64),
+        )
 
     def _atom(self, name: str) -> int:
         if name not in self._atoms:
@@ -243,9 +236,7 @@ class XServer:
     def _property(self, window: int, name: str) -> list[int]:
         """Returns the numbers (or the bytes) that a window's property holds; none if it has no such property."""
         any_type = xcffib.xproto.GetPropertyType.Any
-        reply = self._reply(self._core.GetProperty(False, window, self._atom(name), any_type, 0, 1024))
-        data = reply.value.raw if reply.format else b""
-        return np.frombuffer(data, f"<u{reply.format // 8}").tolist() if data else []
+        return _numbers(self._reply(self._core.GetProperty(False, window, self._atom(name), any_type, 0, 1024)))
 
     def read_file(self, name: str) -> bytes:
         """Returns a file of the home; a link is not followed, since it would lead out of the sandbox."""
@@ -268,6 +259,11 @@ class XServer:
         self._process.wait()
         self._output.close()
         self.tree.close()
+
+
+def _numbers(reply: xcffib.xproto.GetPropertyReply) -> list[int]:
+    """Returns the numbers (or the bytes) that a property holds; none if there is no such property."""
+    return np.frombuffer(reply.value.raw, f"<u{reply.format // 8}").tolist() if reply.format else []
 
 
 def _first_child(pid: int) -> int:

@@ -85,7 +85,7 @@ def collect_terminal(
     batches = [
         _Batch(out, tuple(missing[i : i + size]), steps, seed, split, dict(users)) for i in range(0, len(missing), size)
     ]
-    with _bar(disable=not progress) as bar:
+    with progress_bar(disable=not progress) as bar:
         task = bar.add_task(f"recording {split}", total=sessions, completed=sessions - len(missing))
         try:
             for written, dropped in parallel.run(_record, batches, workers):
@@ -93,7 +93,7 @@ def collect_terminal(
                 for index in dropped:
                     warnings.warn(f"session {index} was left out: its shell died or hung", stacklevel=2)
         except (OSError, BrokenProcessPool) as error:
-            raise _stopped(error, out, _recorded(out, missing)) from error
+            raise stopped(error, out, _recorded(out, missing)) from error
     return _recorded(out, missing)
 
 
@@ -123,7 +123,8 @@ def _check_same_recording(out: Path, steps: int, seed: int, split: Split) -> Non
         )
 
 
-def _bar(disable: bool) -> Progress:
+def progress_bar(disable: bool) -> Progress:
+    """Returns the progress bar of a recording."""
     label, times = TextColumn("{task.description}"), (TimeElapsedColumn(), TimeRemainingColumn())
     return Progress(label, BarColumn(), MofNCompleteColumn(), *times, disable=disable, refresh_per_second=2)
 
@@ -132,7 +133,7 @@ def _recorded(out: Path, indices: list[int]) -> int:
     return sum(cast_path(out, index).exists() for index in indices)
 
 
-def _stopped(error: OSError | BrokenProcessPool, out: Path, recorded: int) -> Exception:
+def stopped(error: OSError | BrokenProcessPool, out: Path, recorded: int) -> Exception:
     """Returns the error to raise when a recording stopped early."""
     if isinstance(error, BrokenProcessPool):
         reason, remedy = "a worker process was killed, perhaps for lack of memory,", "use fewer workers"

@@ -1,0 +1,219 @@
+"""Recordings of the desktop: lossless, complete or refused, the same when replayed; and the paper's trace files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import pytest
+
+from nc_gym.machines.desktop import XDesktop
+from nc_gym.machines.desktop_events import BUTTONS, KEYS, SIZES, Event, event
+from nc_gym.machines.window import Window
+from nc_gym.traces import desktop_paper
+from nc_gym.traces.desktop_recorder import collect_desktop, trace_path
+from nc_gym.traces.desktop_trace import DesktopTrace, ScreenWriter, TraceError, read_screens, read_trace, write_trace
+from nc_gym.traces.desktop_users import USERS, make_user
+from nc_gym.traces.words import split_of
+
+ONE, ZERO = np.ones(1, np.bool_), np.zeros(1, np.int64)
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two sessions of each kind of user, recorded on real desktops."""
+    out = tmp_path_factory.mktemp("traces")
+    assert collect_desktop(4, 40, 5, out, workers=1, users={"goal": 0.6, "fast": 0.4}, progress=False) == 4
+    return out
+
+
+def test_recording_says_who_made_it_and_how(recording: Path) -> None:
+    trace = read_trace(trace_path(recording, 0))
+    assert {key: trace.info[key] for key in ("machine", "seed", "session", "split")} == {
+        "machine": "desktop", "seed": 5, "session": 0, "split": "train",
+    }  # fmt: skip
+    assert trace.info["user"] in USERS and {"jwm", "xvfb", "xterm"} <= trace.info["packages"].keys()
+    assert len(trace.events) == len(trace.purposes) == len(trace.pointers) - 1 == 40
+
+
+def test_replay_of_a_trace_shows_the_recorded_screens(recording: Path) -> None:
+    """The video is lossless, the pointer drawn from the line is the machine's, and the desktop is deterministic."""
+    changed = 0
+    with XDesktop() as machine:
+        for index in range(4):
+            path = trace_path(recording, index)
+            machine.reset(ONE, ZERO, ZERO)
+            last = None
+            for number, (screen, bare, act) in enumerate(
+                zip(
+                    read_screens(path), read_screens(path, pointer=False), [None, *read_trace(path).events], strict=True
+                )
+            ):
+                if act is not None:
+                    machine.step(np.array([act]), ONE)
+                assert np.array_equal(screen, machine.screens()[0]), (index, number, act)
+                assert np.array_equal(bare, machine.bare_screens()[0])
+                changed += last is not None and not np.array_equal(last, bare)
+                last = bare
+    assert changed > 40  # the users did something
+
+
+def test_recording_goes_on_where_it_stopped(recording: Path) -> None:
+    path = trace_path(recording, 1)
+    before = trace_path(recording, 2).stat().st_mtime_ns
+    first = path.read_text()
+    path.unlink()
+    assert collect_desktop(4, 40, 5, recording, workers=1, users={"goal": 0.6, "fast": 0.4}, progress=False) == 1
+    assert path.read_text() == first and trace_path(recording, 2).stat().st_mtime_ns == before
+    with pytest.raises(ValueError, match=r"holds a recording with seed, split and steps \(5, 'train', 40\), not \(6,"):
+        collect_desktop(4, 40, 6, recording, progress=False)
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    """A session of two events on made-up screens."""
+    path = tmp_path / "000000.jsonl"
+    video = ScreenWriter(path.with_suffix(".mkv"))
+    rng = np.random.default_rng(0)
+    for _ in range(3):
+        video.write(rng.integers(0, 256, (240, 320, 3), np.uint8))
+    video.close()
+    trace = DesktopTrace({"seed": 0, "split": "train"}, [(0, 3, 0)], [(1, 2, 3, 0), (1, 2, 0, 5)], ["a", "b"])
+    trace.pointers += [(4, 11, 0), (4, 11, 0)]
+    trace.windows[1] = [Window("Term", 8, 24, 192, 128, False, True, 0)]
+    from nc_gym.machines.pointer import Sprite
+
+    trace.sprites = [Sprite(rng.integers(0, 256, (5, 4, 4), np.uint8), (1, 2))]
+    write_trace(path, trace, video.checksum)
+    return path
+
+
+def test_video_is_lossless_even_for_noise(small: Path) -> None:
+    rng = np.random.default_rng(0)
+    for screen in read_screens(small, pointer=False):
+        assert np.array_equal(screen, rng.integers(0, 256, (240, 320, 3), np.uint8))
+
+
+def test_lines_are_read_as_they_were_written(small: Path) -> None:
+    trace = read_trace(small)
+    assert trace.events == [(1, 2, 3, 0), (1, 2, 0, 5)] and trace.purposes == ["a", "b"]
+    assert trace.windows == {1: [Window("Term", 8, 24, 192, 128, False, True, 0)]}
+    assert trace.sprites[0].hot == (1, 2) and trace.sprites[0].pixels.shape == (5, 4, 4)
+
+
+@pytest.mark.parametrize("keep", [0, 40, -200, -5])
+def test_truncated_lines_are_refused(small: Path, keep: int) -> None:
+    small.write_bytes(small.read_bytes()[:keep])
+    with pytest.raises(TraceError, match=r"is not a complete recording: .* delete this file and run the same"):
+        read_trace(small)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.9])
+def test_truncated_video_is_refused(small: Path, share: float) -> None:
+    video = small.with_suffix(".mkv")
+    video.write_bytes(video.read_bytes()[: int(video.stat().st_size * share)])
+    with pytest.raises(TraceError, match=r"its video holds [0-3] of 3 screens"):
+        list(read_screens(small))
+
+
+def test_trace_of_another_screen_size_is_refused(small: Path) -> None:
+    small.write_text(small.read_text().replace('"width": 320, "height": 240', '"width": 640, "height": 480'))
+    with pytest.raises(TraceError, match="was recorded on screens of 640x480 pixels, this desktop has 320x240"):
+        read_trace(small)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((0, 1, 0, "x"), "sessions is 0; expected at least 1"),
+        ((1, 1, 0, "x", "both"), "split is 'both'; expected one of train, eval"),
+        ((1, 1, 0, "x", "train", 1, {"monkey": 1.0}), r"users are \['monkey'\]; expected some of goal, slow, fast"),
+    ],
+)
+def test_bad_arguments_of_a_recording_are_refused(arguments: tuple[int, int, int, str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        collect_desktop(*arguments)
+
+
+def test_users_are_seeded_and_differ() -> None:
+    windows = [Window("Term", 8, 24, 192, 128, False, True, 0), Window("Calc", 128, 48, 184, 144, False, False, 1)]
+
+    def plans(name: str, seed: int) -> list[list[tuple[Event, str]]]:
+        user = make_user(name, seed, 0, "train")
+        return [user.plan(windows) for _ in range(30)]
+
+    assert plans("goal", 1) == plans("goal", 1) != plans("goal", 2)
+    assert len({str(plans(name, 1)) for name in USERS}) == 3
+    with pytest.raises(ValueError, match="unknown user 'monkey'"):
+        make_user("monkey", 0, 0, "train")
+
+
+@pytest.mark.parametrize("split", ["train", "eval"])
+def test_users_type_only_words_of_their_split(split: str) -> None:
+    user = make_user("goal", 0, 0, split)
+    windows = [Window("Edit", 48, 56, 232, 156, False, True, 0)]
+    typed = ""
+    for _ in range(400):
+        for act in user.plan(windows):
+            key = KEYS[act.event[3]]
+            if act.purpose == "type in Edit":
+                typed = typed[:-1] if key == "Backspace" else typed + (key if len(key) == 1 else "\n")
+    words = typed.replace(".", " ").replace(",", " ").split()
+    assert len(words) > 100 and {split_of(word) for word in words} == {split}
+
+
+def random_events() -> list[Event]:
+    rng = Random(0)
+    every = [(rng.randrange(80), rng.randrange(60), button, 0) for button in range(len(BUTTONS))]
+    every += [(rng.randrange(80), rng.randrange(60), 0, key) for key in range(len(KEYS))]
+    return every + [tuple(map(rng.randrange, SIZES)) for _ in range(200)]
+
+
+@pytest.mark.parametrize("kind", ["csv", "json"])
+def test_papers_files_come_back_event_by_event(tmp_path: Path, kind: str) -> None:
+    path, events = tmp_path / f"actions.{kind}", random_events()
+    getattr(desktop_paper, f"write_{kind}")(path, events, 15)
+    assert getattr(desktop_paper, f"read_{kind}")(path) == events
+
+
+def test_row_k_of_the_csv_leads_to_frame_k_plus_one(small: Path, tmp_path: Path) -> None:
+    """As here: the screen before anything was done is frame 0, and there is one row less than frames."""
+    desktop_paper.write_csv(tmp_path / "a.csv", read_trace(small).events, 15)
+    rows = (tmp_path / "a.csv").read_text().splitlines()
+    assert len(rows) - 1 == len(list(read_screens(small))) - 1
+    assert rows[0] == "Timestamp,Timestamp_formated,X,Y,Left Click,Right Click,Key Events"
+    assert rows[1].startswith("0.000,00:00.000,4,11,True,False") and rows[2].startswith("0.067,")
+    desktop_paper.write_json(tmp_path / "a.json", read_trace(small).events, 15)
+    content = json.loads((tmp_path / "a.json").read_text())
+    assert content["metadata"]["frame_count"] == 3 and content["metadata"]["action_frame_applies_to_next_frame"]
+    assert [action["frame_index"] for action in content["actions"]] == [0, 1]
+
+
+def test_papers_recordings_are_read_with_their_spelling_and_their_gaps(tmp_path: Path) -> None:
+    path = tmp_path / "record_0.csv"
+    path.write_text(
+        "Timestamp,Timestamp_formatted,X,Y,Left Click,Right Click,Key Events\n"
+        "1700000000.1,x,100.0,50,False,False,[]\n"
+        "1700000000.2,x,100.0,50,True,False,[]\n"
+        "1700000000.3,x,100.0,50,False,False,\"[('keydown', 'ctrl'), ('keydown', 'c'), ('keyup', 'c')]\"\n"
+        "1700000000.4,x,100.0,50,False,False,\"[('scroll', 'down:3'), ('keydown', 'a')]\"\n"
+    )
+    expected = [event(100, 50), event(100, 50, "left click"), event(100, 50, "none", "Ctrl-C")]
+    assert desktop_paper.read_csv(path) == [*expected, event(100, 50, "wheel down", "a")]
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("0,x,400,50,False,False,[]", r"line 2: pointer \(400, 50\) is outside the screen"),
+        ("0,x,10,50,False,False,\"[('keydown', 'f13')]\"", "line 2: unknown key 'f13'"),
+        ("0,x,10", "line 2: .*; expected the columns Timestamp, Timestamp_formated"),
+    ],
+)
+def test_papers_rows_that_cannot_be_played_are_named(tmp_path: Path, row: str, message: str) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("Timestamp,Timestamp_formated,X,Y,Left Click,Right Click,Key Events\n" + row + "\n")
+    with pytest.raises(TraceError, match=message):
+        desktop_paper.read_csv(path)
