@@ -33,6 +33,13 @@ class Computer(str, Enum):
     terminal = "terminal"
 
 
+class Recordable(str, Enum):
+    """The real computers that can be recorded."""
+
+    terminal = "terminal"
+    desktop = "desktop"
+
+
 class Side(str, Enum):
     """Which machine an environment runs on."""
 
@@ -93,24 +100,29 @@ def record(
         "nc-gym collect terminal --sessions 4000 --steps 192 --seed 0 --out traces/terminal",
         "nc-gym collect terminal --sessions 9000 --steps 120 --seed 4 --user drill --out traces/terminal/drill",
         "nc-gym collect terminal --sessions 60 --steps 200 --seed 1 --split eval --out traces/heldout",
+        "nc-gym collect desktop --sessions 500 --steps 200 --seed 0 --out traces/desktop",
     )
 )
 def collect(
-    computer: Which,
+    computer: Annotated[Recordable, typer.Argument(help="Which computer.")],
     sessions: Annotated[int, typer.Option(min=1, help="Sessions the folder shall hold.")],
-    out: Annotated[Path, typer.Option(help="Folder of the asciinema casts; an interrupted recording goes on.")],
+    out: Annotated[Path, typer.Option(help="Folder of the sessions; an interrupted recording goes on.")],
     steps: Annotated[int, typer.Option(min=1, help="Events per session.")] = 192,
     seed: Annotated[int, typer.Option(help="Seed of the users.")] = 0,
     split: Annotated[Split, typer.Option(help="Words of training or of evaluation.")] = Split.train,
-    user: Annotated[str | None, typer.Option(help="Only this user, e.g. drill. [default: a mix]")] = None,
+    user: Annotated[str | None, typer.Option(help="Only this user, e.g. drill or goal. [default: a mix]")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Parallel processes.")] = 2,
 ) -> None:
     """Record synthetic users on the real computer."""
-    from nc_gym.traces.recorder import collect_terminal
-    from nc_gym.traces.users import DEFAULT_MIX
+    if computer is Recordable.desktop:
+        from nc_gym.traces.desktop_recorder import collect_desktop as record_sessions
+        from nc_gym.traces.desktop_users import DEFAULT_MIX
+    else:
+        from nc_gym.traces.recorder import collect_terminal as record_sessions
+        from nc_gym.traces.users import DEFAULT_MIX
 
     users = {user: 1.0} if user else DEFAULT_MIX
-    recorded = collect_terminal(sessions, steps, seed, out, split.value, workers, users)
+    recorded = record_sessions(sessions, steps, seed, out, split.value, workers, users)
     typer.echo(f"Recorded {recorded} sessions; {out} holds {sessions}.")
 
 
