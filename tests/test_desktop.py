@@ -166,6 +166,8 @@ def test_pointer_is_drawn_where_it_points_and_follows_the_shape(machine: XDeskto
         assert y - hot[1] <= rows.min() and rows.max() < y - hot[1] + size[0]
         assert x - hot[0] <= columns.min() and columns.max() < x - hot[0] + size[1]
     assert len(shapes) == 3
+    for sprite in machine.sprites:  # the server's own pointers, whatever themes the host has
+        assert set(np.unique(sprite.pixels[:, :, 3]).tolist()) == {0, 255}
 
 
 def test_everything_stays_on_the_grid_of_four_pixels(machine: XDesktop) -> None:
@@ -248,6 +250,17 @@ def test_killed_program_only_closes_its_window(machine: XDesktop) -> None:
     do(machine, TERMINAL, "left click")
     type_text(machine, TERMINAL, "kill -9 $(pidof xcalc)\n")
     assert titles(machine) == ["Term"] and not machine.restarted()[0]
+
+
+def test_program_that_runs_on_is_shown_and_can_be_interrupted(machine: XDesktop) -> None:
+    do(machine, TERMINAL, "left click")
+    type_text(machine, TERMINAL, "yes on\n")
+    assert not machine.restarted()[0]
+    assert read(machine.bare_screens()[0], 8, 24, 2) == "on"
+    for _ in range(5):
+        do(machine, TERMINAL, key="Ctrl-C")
+    type_text(machine, TERMINAL, "clear; echo ok\n")
+    assert read(machine.bare_screens()[0], 8, 24, 2) == "ok" and not machine.restarted()[0]
 
 
 def test_shell_on_the_desktop_reaches_no_network_no_host_file_and_no_display(machine: XDesktop, tmp_path: Path) -> None:

@@ -214,6 +214,10 @@ class XDesktop:
         """Tells which desktops died or hung and were restarted during the last step (or reset), bool (N,)."""
         return self._restarted.copy()
 
+    def seconds(self, row: int) -> float:
+        """Returns the processor seconds that a row's programs have used since its reset."""
+        return self._server(row).tree.seconds()
+
     def read_file(self, row: int, name: str) -> bytes:
         """Returns the content of a file in the home of a row.
 

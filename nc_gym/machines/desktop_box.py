@@ -28,7 +28,7 @@ START = ("/usr/bin/bash", f"{_FOLDER}/start.sh", f"{WIDTH}x{HEIGHT}x24")
 """The sandbox's first program."""
 _ENVIRONMENT = {
     "DISPLAY": ":0", "XAUTHORITY": f"{_FOLDER}/Xauthority", "XENVIRONMENT": f"{_FOLDER}/Xresources",
-    "FONTCONFIG_FILE": f"{_FOLDER}/fonts.conf",
+    "FONTCONFIG_FILE": f"{_FOLDER}/fonts.conf", "XCURSOR_PATH": _FOLDER,  # no themes: the X server's own pointers
 }  # fmt: skip
 _WIDGET_FONT = "-spleen-widget-medium-r-normal--15-150-72-72-c-80-iso8859-1"
 _DESCENT = 4  # rows of the font below its baseline

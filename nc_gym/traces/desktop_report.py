@@ -3,7 +3,8 @@
     python -m nc_gym.traces.desktop_report --events 3000
     python -m nc_gym.traces.desktop_report --screenshot docs/desktop.png
 
-Speed is what this host gives at that moment: measure on an idle one. Tiles are counted without the pointer.
+Wall time is what this host gives at that moment; processor time (of this process and of all programs of the desktop) is
+what a step costs whatever else runs, and about its wall time on an idle host. Tiles are counted without the pointer.
 """
 
 from __future__ import annotations
@@ -36,28 +37,30 @@ def tiles(screen: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     return screen.reshape(rows, size, columns, size, 3).swapaxes(1, 2).reshape(rows * columns, -1)
 
 
-def measure(events: int, seed: int) -> tuple[dict[str, NDArray[np.float64]], dict[int, int]]:
+def measure(events: int, seed: int) -> tuple[dict[str, NDArray[np.float64]], dict[int, int], float]:
     """Plays ``events`` events of the default mix of users on one desktop.
 
     Returns:
         By the first word of the user's purpose: seconds and share of changed 8x8 tiles of each event, float64 (E, 2);
-        and the number of distinct tiles by size.
+        the number of distinct tiles by size; and processor seconds per event.
     """
     kinds: dict[str, list[tuple[float, float]]] = defaultdict(list)
     seen: dict[int, set[bytes]] = {size: set() for size in _SIZES}
     with XDesktop() as machine:
-        played = 0
+        played, used = 0, 0.0
         for session in track(range(-(-events // _SESSION)), "playing"):
             user = make_user(session_user(seed, session, "train", DEFAULT_MIX), seed, session, "train")
             machine.reset(_ONE, _ZERO, _ZERO)
             last, queue = machine.bare_screens()[0], user.plan([])
+            used -= machine.seconds(0)
             for _ in range(min(_SESSION, events - played)):
                 while not queue:
                     queue = user.plan(machine.windows(0))
                 act = queue.pop(0)
-                start = time.perf_counter()
+                start, own = time.perf_counter(), time.process_time()
                 machine.step(np.array([act.event]), _ONE)
                 seconds = time.perf_counter() - start
+                used += time.process_time() - own
                 screen = machine.bare_screens()[0]
                 changed = tiles((screen != last).view(np.uint8), 8).any(1).mean()
                 kinds[act.purpose.split()[0]].append((seconds, float(changed)))
@@ -65,7 +68,9 @@ def measure(events: int, seed: int) -> tuple[dict[str, NDArray[np.float64]], dic
                     known.update(map(bytes, tiles(screen, size)))
                 last = screen
                 played += 1
-    return {kind: np.array(rows) for kind, rows in kinds.items()}, {size: len(known) for size, known in seen.items()}
+            used += machine.seconds(0)
+    distinct = {size: len(known) for size, known in seen.items()}
+    return {kind: np.array(rows) for kind, rows in kinds.items()}, distinct, used / played
 
 
 def screenshot(path: Path) -> None:
@@ -91,7 +96,7 @@ def main(
         typer.echo(f"Wrote {picture}.")
     if events == 0:
         return
-    kinds, distinct = measure(events, seed)
+    kinds, distinct, used = measure(events, seed)
     table = Table("kind", "events", "changes the screen", "8x8 tiles changed", "ms (median)", "ms (95 %)")
     every = np.concatenate(list(kinds.values()))
     for kind, rows in [*sorted(kinds.items(), key=lambda item: -len(item[1])), ("all", every)]:
@@ -100,9 +105,8 @@ def main(
         table.add_row(kind, *(f"{share:.2%}" for share in shares), *(f"{value:.1f}" for value in milliseconds))
     Console().print(table)
     counts = ", ".join(f"{count} of {size}x{size}" for size, count in distinct.items())
-    typer.echo(
-        f"{len(every)} events on {WIDTH}x{HEIGHT}, {len(every) / every[:, 0].sum():.1f} steps/s; tiles: {counts}."
-    )
+    speed = f"{len(every) / every[:, 0].sum():.1f} steps/s, {used * 1000:.1f} ms of processor time per event"
+    typer.echo(f"{len(every)} events on {WIDTH}x{HEIGHT}: {speed}; distinct tiles: {counts}.")
 
 
 if __name__ == "__main__":

@@ -137,9 +137,12 @@ class GoalUser:
         if self.rng.random() < 0.7:
             self._click(*_MENU, "open menu")
             return 4, PANEL_TOP - 72
-        x, y = self.rng.randrange(WIDTH - 16, WIDTH), self.rng.randrange(0, 100)
-        self._click(x, y, "open menu", "right click")  # on the desktop, where windows seldom are
-        return min(x, WIDTH - 90), y
+        x, y = (
+            self.rng.randrange(208, 228),
+            self.rng.randrange(0, 28),
+        )  # seldom covered, and the menu fits on the screen
+        self._click(x, y, "open menu", "right click")
+        return x, y
 
     def _cancel_menu(self) -> None:
         top = self._open_menu()
