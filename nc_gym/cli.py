@@ -1,4 +1,4 @@
-"""The command ``nc-gym``: demo, record, collect, train, evaluate, bench; ``cli_agent`` has ``nc-gym agent``.
+"""The command ``nc-gym``: demo, record, collect, train, evaluate, bench, tasks; ``cli_agent`` has ``nc-gym agent``.
 
 Heavy modules are imported inside the commands, so that ``nc-gym --help`` answers at once.
 """
@@ -201,6 +201,29 @@ def bench(
     if json is not None:
         bench_report.write(result, json)
         typer.echo(f"Wrote {json} and {json.with_name('bench_flat.png')}.")
+
+
+@app.command(
+    epilog=examples(
+        "nc-gym tasks terminal",
+        "nc-gym tasks terminal --task nc_gym/TerminalEcho-v0 --episodes 20 --out /tmp/tasks",
+    )
+)
+def tasks(
+    computer: Which,
+    task: Annotated[list[str] | None, typer.Option(help="Only this task; may be repeated. [default: all]")] = None,
+    out: Annotated[Path, typer.Option(help="Folder of tasks_terminal.json and envs/*.gif; resumes.")] = Path("docs"),
+    episodes: Annotated[int, typer.Option(min=1, help="Episodes of each score.")] = 100,
+    seed: Annotated[int, typer.Option(help="Seed of the first episode.")] = 12345,
+    weights: Weights = None,
+    device: Device = "auto",
+) -> None:
+    """Play every task's oracle and a random policy on both machines, and film the oracle."""
+    from nc_gym import task_scores
+
+    result = task_scores.measure(task or [], out, episodes, seed, weights, device)
+    task_scores.show(result)
+    typer.echo(f"Wrote {out / task_scores.JSON} and the films in {out / 'envs'}; `make docs` puts them on the pages.")
 
 
 def main() -> None:

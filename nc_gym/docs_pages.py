@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -47,6 +48,7 @@ def page(card: Card, environment: EnvironmentCard) -> str:
         usage(environment.id),
         "## Task",
         task_table(environment),
+        *measured(environment),
     ]
     for title, text in sections(inspect.getdoc(ComputerEnv) or "").items():
         if title == "Arguments":
@@ -98,6 +100,27 @@ def task_table(environment: EnvironmentCard) -> str:
     if environment.reward_threshold is not None:
         rows += [("Counts as solved", f"mean return {environment.reward_threshold:g}")]
     return table(("", ""), [*rows, ("Boots", ", ".join(map(str, task.boots)))])
+
+
+def measured(environment: EnvironmentCard) -> list[str]:
+    """Returns what ``nc-gym tasks`` measured of the environment, and its film; nothing if it was not measured."""
+    docs = data_root() / "docs"
+    parts = []
+    if (docs / "tasks_terminal.json").is_file():
+        result = json.loads((docs / "tasks_terminal.json").read_text(encoding="utf-8"))
+        rows = []
+        for score in (score for score in result["scores"] if score["env"] == environment.id):
+            audited = "" if score["audited_rate"] is None else f"{score['audited_rate']:.0%}"
+            numbers = (f"{score['success_rate']:.0%}", f"{score['mean_return']:.3f}", audited)
+            rows.append((f"`{score['actions']}`", score["player"], score["machine"], *numbers))
+        if rows:
+            conditions = f"{result['episodes']} episodes each, split `{result['split']}`, from seed {result['seed']}"
+            header = ("actions", "player", "machine", "solved", "mean return", "confirmed by the files")
+            parts += ["## Measured", f"By `nc-gym tasks terminal`: {conditions}.", table(header, rows)]
+    film = file_name(environment.id).replace(".md", ".gif")
+    if (docs / "envs" / film).is_file():
+        parts += [f"![The oracle in the neural terminal]({film})"]
+    return parts
 
 
 def code(script: str) -> str:

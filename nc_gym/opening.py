@@ -129,9 +129,9 @@ def open_machine(options: Options, num_rows: int) -> Machine:
     return BashTerminal(num_rows, [[*encode(card.boots[start.boot]), *start.events] for start in starts])
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=4)
 def _shared_starts(computer: NeuralComputer, card: str, task: str, split: str) -> Starts:
-    """Returns the starts of a task on a computer: environments of one process share them, the last eight are kept."""
+    """Returns the starts of a task on a computer: environments of one process share them, the last four are kept."""
     from nc_gym.computer.starts import Starts
 
     loaded = load_card(card)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -38,9 +38,13 @@ class Predicate:
 
     def fill(self, values: Mapping[str, str]) -> Predicate:
         """Returns this predicate with the parameters filled in."""
-        texts = {name: getattr(self, name).format(**values) for name in ("after", "line", "prompt")}
-        words = {name: tuple(word.format(**values) for word in getattr(self, name)) for name in ("has", "lacks")}
-        return Predicate(**texts, **words)
+        return Predicate(
+            after=self.after.format(**values),
+            line=self.line.format(**values),
+            has=tuple(word.format(**values) for word in self.has),
+            lacks=tuple(word.format(**values) for word in self.lacks),
+            prompt=self.prompt.format(**values),
+        )
 
     def holds(self, lines: Sequence[str], typed: str, earlier: Predicate | None = None) -> bool:
         """Tells whether a screen shows it.
@@ -109,13 +113,14 @@ def predicate_from_table(table: Mapping[str, Any]) -> Predicate:
     Raises:
         ValueError: a field is unknown or has the wrong type, or nothing is asked for.
     """
-    kinds = {field.name: (list if field.name in ("has", "lacks") else str) for field in fields(Predicate)}
+    kinds = {"after": str, "line": str, "has": list, "lacks": list, "prompt": str}
     wrong = sorted(name for name, value in table.items() if name not in kinds or not isinstance(value, kinds[name]))
     if wrong:
         raise ValueError(
             f"success has {wrong[0]} = {table[wrong[0]]!r}; use the texts after, line, prompt and the lists has, lacks"
         )
-    predicate = Predicate(**{name: tuple(value) if kinds[name] is list else value for name, value in table.items()})
+    texts = {name: table.get(name, "") for name in ("after", "line", "prompt")}
+    predicate = Predicate(**texts, has=tuple(table.get("has", ())), lacks=tuple(table.get("lacks", ())))
     if not (predicate.line or predicate.has or predicate.prompt or (predicate.after and predicate.lacks)):
         raise ValueError(f"success {dict(table)} asks for nothing; give it line, has, prompt, or lacks with after")
     return predicate
