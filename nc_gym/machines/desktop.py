@@ -155,7 +155,7 @@ class XDesktop:
 
     def _settle(self, caps: Mapping[int, float]) -> set[int]:
         """Waits until each row sleeps, or has run for its cap in processor seconds; returns the rows that still run."""
-        pending, late, used = dict(caps), set(), dict[int, float]()
+        pending, late, used = dict(caps), set[int](), dict[int, float]()
         start = time.perf_counter()
         turns = 0
         while True:

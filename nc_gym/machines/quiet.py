@@ -120,7 +120,8 @@ class ProcessTree:
             try:
                 process.push()
             except OSError:  # it has just ended, or is just opening or closing files
-                return self._forget_the_dead()
+                self._forget_the_dead()
+                return None
         pids, look = [self._pid], []
         for pid in pids:
             try:
@@ -129,7 +130,8 @@ class ProcessTree:
                 state, switches = self._processes[pid].status()
                 pids += self._processes[pid].children()
             except OSError:
-                return self._forget_the_dead()
+                self._forget_the_dead()
+                return None
             if state not in b"SIZ":
                 return None
             look.append((pid, switches))

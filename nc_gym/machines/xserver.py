@@ -118,6 +118,7 @@ class XServer:
 
     def _read_keymap(self) -> dict[int, tuple[int, bool]]:
         """Returns which keycode makes each keysym, and whether with Shift."""
+        assert self._connection is not None
         setup = self._connection.get_setup()
         first, count = setup.min_keycode, setup.max_keycode - setup.min_keycode + 1
         reply = self._reply(self._core.GetKeyboardMapping(first, count))
@@ -134,6 +135,7 @@ class XServer:
         Raises:
             ServerLost: the server died.
         """
+        assert self._connection is not None
         pause = 0
         try:
             for kind, first, second in stroke:

@@ -156,7 +156,7 @@ def read_screens(path: Path, pointer: bool = True) -> Iterator[NDArray[np.uint8]
     trace, header = read_trace(path), _read_lines(path)[0]
     checksum, count = 0, 0
     for screen in _decode(path.with_suffix(".mkv")):
-        checksum = zlib.crc32(screen, checksum)
+        checksum = zlib.crc32(screen.tobytes(), checksum)
         if count < len(trace.pointers):
             drawn = screen.copy()
             if pointer:

@@ -86,14 +86,14 @@ class GoalUser:
         self._at = (min(max(x, 0), WIDTH - 1), min(max(y, 0), HEIGHT - 1))
         self._acts.append(Act(event(*self._at, button, key), purpose))
 
-    def _go(self, x: int, y: int, stops: Sequence[int] = (0, 0, 0, 1, 1, 2, 3)) -> None:
+    def _go(self, x: int, y: int) -> None:
         """Moves towards pixel (x, y), with some stops on the way; the event that follows arrives there."""
-        start, count = self._at, self.rng.choice(stops)
+        start, count = self._at, self.rng.choice((0, 0, 0, 1, 1, 2, 3))
         for stop in range(1, count + 1):
             share = stop / (count + 1)
-            self._do(
-                *(round(a + (b - a) * share) + self.rng.randint(-6, 6) for a, b in zip(start, (x, y), strict=True))
-            )
+            on_x = round(start[0] + (x - start[0]) * share) + self.rng.randint(-6, 6)
+            on_y = round(start[1] + (y - start[1]) * share) + self.rng.randint(-6, 6)
+            self._do(on_x, on_y)
 
     def _click(self, x: int, y: int, purpose: str, button: str = "left click") -> None:
         self._go(x, y)
