@@ -10,6 +10,7 @@ a task takes a handful of actions. Expect the mean return of training to rise fr
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -19,6 +20,7 @@ from stable_baselines3.common.vec_env import VecMonitor
 
 import nc_gym
 from nc_gym.sb3 import CHARS_POLICY, ComputerVecEnv
+from nc_gym.vector_env import ComputerVectorEnv
 
 gym.register_envs(nc_gym)
 
@@ -36,6 +38,7 @@ batch = gym.make_vec(
     args.env, num_envs=args.envs, obs="chars", actions="words", autoreset_mode="SameStep", machine=args.machine,
     weights=args.weights,
 )  # fmt: skip
+assert isinstance(batch, ComputerVectorEnv)
 envs = VecMonitor(ComputerVecEnv(batch))
 model = MaskablePPO(
     "MlpPolicy", envs, n_steps=args.rollout, batch_size=min(256, args.rollout * args.envs), n_epochs=4,
@@ -44,16 +47,16 @@ model = MaskablePPO(
 rollout = args.rollout * args.envs
 while model.num_timesteps < args.steps:
     model.learn(rollout, reset_num_timesteps=False)
-    returns = [episode["r"] for episode in model.ep_info_buffer]
+    returns = [episode["r"] for episode in model.ep_info_buffer or ()]
     mean = np.mean(returns) if returns else 0.0
     print(f"{model.num_timesteps:7d} steps: mean return {mean:.3f} of {len(returns)} episodes")
 
 # --- what the policy does now, and that no masked action is among it
-obs = envs.reset()
+obs: Any = envs.reset()
 for _ in range(8):
     masks = get_action_masks(envs)
-    actions, _ = model.predict(obs, action_masks=masks)
+    actions, state = model.predict(obs, action_masks=masks)
     assert masks[np.arange(args.envs), actions].all()
-    obs, *_ = envs.step(actions)
+    obs, rewards, dones, infos = envs.step(actions)
     print(" ".join(f"{batch.keys[action]!r}" for action in actions[:4]))
 envs.close()

@@ -55,7 +55,7 @@ class EnvSetting:
             autoreset: "SameStep" to learn in (SB3's way), "Disabled" to be judged on.
             render_mode: None, "rgb_array" or "ansi".
         """
-        limit = {} if self.max_episode_steps is None else {"max_episode_steps": self.max_episode_steps}
+        limit: dict[str, Any] = {} if self.max_episode_steps is None else {"max_episode_steps": self.max_episode_steps}
         envs: Any = gym.make_vec(
             self.env, num_envs=rows, autoreset_mode=autoreset, machine=self.machine, obs=self.obs,
             weights=self.weights, device=self.device, denoise_steps=self.denoise_steps, actions=self.actions,

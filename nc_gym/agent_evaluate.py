@@ -74,7 +74,7 @@ class RandomPlayer:
         if rows.all():
             self.spaces = [copy.deepcopy(envs.single_action_space) for _ in seeds]
         for row in np.flatnonzero(rows):
-            self.spaces[row].seed(seeds[row])
+            self.spaces[row].seed(seeds[int(row)])
 
     def act(self, obs: NDArray[Any], envs: ComputerVectorEnv) -> NDArray[np.int64]:
         """Draws one action per row."""

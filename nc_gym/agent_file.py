@@ -190,7 +190,8 @@ def algorithm_class(name: str) -> type[BaseAlgorithm]:
         raise gym.error.DependencyNotInstalled(
             'a trained policy needs stable_baselines3: pip install "nc-gym[sb3]"'
         ) from None
-    return dict(zip(ALGORITHMS, (PPO, MaskablePPO, RecurrentPPO), strict=True))[name]
+    classes: dict[str, type[BaseAlgorithm]] = {"ppo": PPO, "maskable_ppo": MaskablePPO, "recurrent_ppo": RecurrentPPO}
+    return classes[name]
 
 
 def check_fits(agent: TrainedAgent, env_id: str, actions: str) -> None:

@@ -41,9 +41,10 @@ def read_recipe(path: Path, env_id: str) -> dict[str, Any]:
         recipes = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         raise AgentError(f"{path} is no yml file ({str(error).splitlines()[0]}); compare with agents/ppo.yml") from None
-    if not isinstance(recipes, dict) or not isinstance(recipes.get(env_id, recipes.get("default")), dict):
+    found = recipes.get(env_id, recipes.get("default")) if isinstance(recipes, dict) else None
+    if not isinstance(found, dict):
         raise AgentError(f"{path} has no entry {env_id!r} and no entry 'default'; compare with agents/ppo.yml")
-    recipe = dict(recipes.get(env_id, recipes.get("default")))
+    recipe = dict(found)
     for name in ZOO_ONLY:
         recipe.pop(name, None)
     for name, value in recipe.items():

@@ -116,7 +116,7 @@ def train(
             while not points or points[-1].steps < steps or points[-1].seconds < seconds:
                 missing = steps - model.num_timesteps
                 start = time.perf_counter()
-                model.learn(min(every, missing) if missing > 0 else every, _Show(bar, task), reset_num_timesteps=False)  # type: ignore[call-arg]
+                model.learn(min(every, missing) if missing > 0 else every, _Show(bar, task), reset_num_timesteps=False)
                 spent = time.perf_counter() - start + (points[-1].seconds if points else 0.0)
                 points.append(_point(model, plan, spent, validate))
                 _save(model, plan, points, out)
@@ -150,7 +150,7 @@ def _mean(values: Any) -> float:
 
 def _new_model(plan: Plan, envs: VecMonitor) -> BaseAlgorithm:
     policy, policy_kwargs = POLICIES[plan.algorithm, plan.setting.obs]
-    return algorithm_class(plan.algorithm)(  # type: ignore[call-arg]
+    return algorithm_class(plan.algorithm)(
         policy, envs, policy_kwargs=policy_kwargs, seed=plan.seed, device=plan.setting.device, **plan.hyperparameters
     )
 

@@ -201,7 +201,8 @@ def _plot_scatter(result: dict[str, Any], path: Path) -> None:
     for task in result["tasks"]:
         points = [point["argmax"] for seed in task["seeds"]["neural"] for point in seed["points"]]
         pairs = [(point["neural"]["mean_return"], point["real"]["mean_return"]) for point in points]
-        axes.scatter(*zip(*pairs, strict=True), s=14, alpha=0.7, label=task["env"].rpartition("/")[2])
+        neural, real = zip(*pairs, strict=True)
+        axes.scatter(neural, real, s=14, alpha=0.7, label=task["env"].rpartition("/")[2])
     axes.plot([0, 1], [0, 1], color="grey", linewidth=0.8)
     axes.set(xlabel="mean return, neural", ylabel="mean return, real", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     axes.legend(fontsize=8)
