@@ -97,7 +97,7 @@ class Engine:
 
     def reset(self, rows: NDArray[np.bool_], seeds: NDArray[np.int64]) -> None:
         """Starts a new episode in the rows where ``rows`` (N,) is true, all of it drawn from their ``seeds`` (N,)."""
-        goals = {row: self.task.sample(int(seeds[row]), self.options.split) for row in np.flatnonzero(rows)}
+        goals = {int(row): self.task.sample(int(seeds[row]), self.options.split) for row in np.flatnonzero(rows)}
         starts = np.array([goals[row].start if row in goals else 0 for row in range(self.num_rows)], np.int64)
         self.machine.reset(rows, seeds, starts)
         self._look()

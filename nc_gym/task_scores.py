@@ -137,7 +137,7 @@ def film(env_id: str, path: Path, seed: int, weights: Path | None, device: str) 
             break
     env.close()
     path.parent.mkdir(parents=True, exist_ok=True)
-    small = [np.asarray(frame)[::SCALE, ::SCALE] for frame in frames]
+    small: list[Any] = [np.asarray(frame)[::SCALE, ::SCALE] for frame in frames]
     imageio.mimwrite(path, small, format="GIF", duration=[FRAME_MS] * (len(small) - 1) + [LAST_MS], loop=0)
 
 
