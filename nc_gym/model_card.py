@@ -115,7 +115,7 @@ def architecture(network: Network) -> str:
         "scout": "names the motion and the damaged tiles",
         "renderer": f"flow-matching denoiser, {c.renderer_layers} layers, width {c.renderer_width}, {c.group} tiles "
         f"per token, {c.denoise_steps} denoising step(s)",
-        "foresight": "a training target only",
+        "foresight": "names the tiles of the next tokens: a training target, and drafts that the log then verifies",
     }
     counts = {name: sum(p.numel() for p in module.parameters()) for name, module in network.named_children()}
     lines = [f"| {name} | {what[name]} | {count:,} |" for name, count in counts.items()]
