@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import shutil
@@ -171,6 +172,8 @@ def test_a_disk_too_full_for_curves_is_one_clear_error(shards, tmp_path):
         with pytest.raises(TrainingError, match=r"tensorboard could not be written \(.*\); free some space"):
             for step in range(2000):
                 trainer._write_scalars({f"tag{step}-{i}": 1.0 for i in range(20)})
+        with contextlib.suppress(OSError):
+            trainer.writer.close()  # waits for the thread to die here, not in the next test
 
 
 def test_another_network_in_the_same_folder_is_refused(shards, tmp_path):
