@@ -64,7 +64,7 @@ def tiny_computer(seed: int = 0, **changes: object) -> NeuralComputer:
     return NeuralComputer(network, BootBank.record(network.codec, boots), device="cpu")
 
 
-def save_tiny_computer(path: Path, **changes: object) -> Path:
+def save_tiny_computer(path: Path, seed: int = 0, **changes: object) -> Path:
     """Writes a weights folder and returns it."""
-    tiny_computer(**changes).save_pretrained(path)
+    tiny_computer(seed, **changes).save_pretrained(path)
     return path
