@@ -21,7 +21,8 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A weights folder of a neural terminal small enough to step in a millisecond or two; its screens are nonsense."""
     from tiny import save_tiny_computer
 
-    return save_tiny_computer(tmp_path_factory.mktemp("weights") / "tiny", seed=1)  # with seed 0 the screen stands still after a long setup
+    # with seed 0 the screen stands still after a long setup
+    return save_tiny_computer(tmp_path_factory.mktemp("weights") / "tiny", seed=1)
 
 
 @pytest.fixture(params=["real", "neural"])

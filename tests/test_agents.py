@@ -301,9 +301,7 @@ def test_an_unknown_environment_is_refused() -> None:
 @pytest.mark.slow
 def test_the_zoo_trains_with_the_shipped_recipe(tmp_path: Path) -> None:
     """The documented command, on real bash and cut short; its evaluation environment sees characters, too."""
-    if (
-        importlib.util.find_spec("rl_zoo3") is None
-    ):  # an import would patch TimeLimit
+    if importlib.util.find_spec("rl_zoo3") is None:  # an import would patch TimeLimit
         pytest.skip("needs the zoo extra")
     command = [
         sys.executable, "-m", "rl_zoo3.train", "--algo", "ppo", "--env", ECHO, "--gym-packages", "nc_gym",
