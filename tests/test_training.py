@@ -48,6 +48,9 @@ trainer.optimizer.step = step
 trainer.fit()
 """
 
+# TensorBoard's thread dies of a full disk, and pytest may notice only in the next test.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch):
@@ -164,7 +167,6 @@ def test_a_full_disk_keeps_the_last_checkpoint(shards, tmp_path):
         assert trainer_of(shards, disk / "run").steps == 77
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # TensorBoard's thread dies of it
 def test_a_disk_too_full_for_curves_is_one_clear_error(shards, tmp_path):
     with small_disk(tmp_path / "disk", kilobytes=4096) as disk:
         trainer = trainer_of(shards, disk / "run")
