@@ -1,4 +1,4 @@
-"""``nc-gym train``: from a folder of traces to a weights folder, with the recipe that made the shipped weights.
+"""``nc-gym train``: from a folder of traces to a weights folder, with the recipes that made the shipped weights.
 
 Joins what may not know each other: traces become shards, the card's boots are recorded on the real machine, and the fit
 loop of ``computer/training.py`` does the rest. Everything a killed run leaves behind is picked up when it starts again.
@@ -7,8 +7,9 @@ loop of ``computer/training.py`` does the rest. Everything a killed run leaves b
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+import dataclasses
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -17,13 +18,15 @@ from accelerate import PartialState
 from nc_gym.computer import weights as weights_files
 from nc_gym.computer.batches import find_shards
 from nc_gym.computer.boots import BootBank
-from nc_gym.computer.codec import TileCodec
 from nc_gym.computer.config import NeuralComputerConfig
+from nc_gym.computer.patches import name_sprites
 from nc_gym.computer.training import Recipe, Trainer, TrainingError
-from nc_gym.machines.keys import KEYS, encode
+from nc_gym.machines import desktop_events, keys
+from nc_gym.machines.desktop import XDesktop
 from nc_gym.machines.terminal import BashTerminal
 from nc_gym.registration import load_card
 from nc_gym.traces.dataset import build_shards
+from nc_gym.traces.desktop_dataset import build_desktop_shards, sprite_images
 
 
 def keep_freed_memory() -> None:
@@ -35,19 +38,79 @@ def keep_freed_memory() -> None:
         libc.mallopt(M_TRIM_THRESHOLD, LARGE)
 
 
-def record_boots(codec: TileCodec, texts: Sequence[str]) -> BootBank:
-    """Types each text into a fresh real terminal and keeps the screens as a boot bank."""
-    recorded = []
-    with BashTerminal(1) as machine:
-        everyone, zero = np.ones(1, bool), np.zeros(1, np.int64)
-        for text in texts:
-            machine.reset(everyone, zero, zero)
-            screens = [machine.screens()[0]]
-            for event in encode(text):
-                machine.step(np.array([event]), everyone)
-                screens.append(machine.screens()[0])
-            recorded.append((encode(text), torch.from_numpy(np.stack(screens))))
-    return BootBank.record(codec, recorded)
+class Subject(Protocol):
+    """What a real computer brings to the training of its neural twin."""
+
+    recipe: Recipe
+
+    def config(self) -> NeuralComputerConfig:
+        """Returns the shipped network's configuration."""
+
+    def build_shards(self, traces: Path, out: Path) -> None:
+        """Turns recordings into shards below ``out``."""
+
+    def record_boots(self, net: Any, config: NeuralComputerConfig) -> BootBank:
+        """Records the boots of ``config`` on the real computer, named by the network's tables."""
+
+
+class TerminalSubject:
+    """Bash in a terminal."""
+
+    recipe = Recipe()
+
+    def config(self) -> NeuralComputerConfig:
+        """See ``Subject``."""
+        return NeuralComputerConfig(keys=keys.KEYS, boots=load_card("terminal").boots)
+
+    def build_shards(self, traces: Path, out: Path) -> None:
+        """See ``Subject``."""
+        build_shards(traces, out)
+
+    def record_boots(self, net: Any, config: NeuralComputerConfig) -> BootBank:
+        """See ``Subject``."""
+        recorded = []
+        with BashTerminal(1) as machine:
+            everyone, zero = np.ones(1, bool), np.zeros(1, np.int64)
+            for events in config.boots:
+                machine.reset(everyone, zero, zero)
+                screens = [machine.screens()[0]]
+                for event in events:
+                    machine.step(np.array([event]), everyone)
+                    screens.append(machine.screens()[0])
+                recorded.append((list(events), torch.from_numpy(np.stack(screens))))
+        return BootBank.record(net.codec, recorded)
+
+
+class DesktopSubject:
+    """An X11 desktop. Its only boot is the fresh desktop: what else an episode begins with, the neural one acts out."""
+
+    recipe = Recipe(tokens_per_step=960, max_tokens=1000, learning_rate=2e-3, decay_share=0.5)
+
+    def config(self) -> NeuralComputerConfig:
+        """See ``Subject``."""
+        return NeuralComputerConfig(
+            machine="desktop", screen_height=desktop_events.HEIGHT, screen_width=desktop_events.WIDTH, tile_height=4,
+            tile_width=4, keys=desktop_events.KEYS, event_sizes=desktop_events.SIZES, patch=4, num_codes=2048,
+            latent_dim=32, group=16, renderer_width=96, num_layers=4, gaze_layers=(), memory_tokens=1024,
+        )  # fmt: skip
+
+    def build_shards(self, traces: Path, out: Path) -> None:
+        """See ``Subject``."""
+        build_desktop_shards(traces, out)
+
+    def record_boots(self, net: Any, config: NeuralComputerConfig) -> BootBank:
+        """See ``Subject``."""
+        with XDesktop(1) as machine:
+            machine.reset(np.ones(1, bool), np.zeros(1, np.int64), np.zeros(1, np.int64))
+            screens = torch.from_numpy(machine.bare_screens())
+            x, y, shape = machine.pointers()[0].tolist()
+            image = name_sprites(sprite_images([machine.sprites[shape]]), net.sprites.cpu().numpy())[0]
+        bank = BootBank.record(net.codec, [([], screens)])
+        bank.pointers = torch.tensor([[x // config.tile_width, y // config.tile_height, int(image)]], dtype=torch.int16)
+        return bank
+
+
+SUBJECTS: dict[str, Subject] = {"terminal": TerminalSubject(), "desktop": DesktopSubject()}
 
 
 def split_shards(shards: list[Path]) -> tuple[list[Path], list[Path]]:
@@ -57,12 +120,12 @@ def split_shards(shards: list[Path]) -> tuple[list[Path], list[Path]]:
 
 def train(
     traces: Path, minutes: float, out: Path, seed: int, threads: int | None, device: str,
-    config: NeuralComputerConfig | None = None, start: Path | None = None,
+    config: NeuralComputerConfig | None = None, start: Path | None = None, computer: str = "terminal",
 ) -> Path:  # fmt: skip
-    """Trains a neural terminal and returns its weights folder.
+    """Trains a neural computer and returns its weights folder.
 
     Args:
-        traces: folder of `nc-gym collect terminal`; shards are built below ``out``.
+        traces: folder of `nc-gym collect`; shards are built below ``out``.
         minutes: training time in all, over every resumption.
         out: run folder.
         seed: of the initial weights and the order of batches.
@@ -70,19 +133,20 @@ def train(
         device: "auto" and "cpu" are understood here; `accelerate launch` chooses GPUs.
         config: the network; the shipped one's if None.
         start: weights folder to begin from, whose configuration then holds; random weights if None.
+        computer: "terminal" or "desktop".
     """
     if device not in ("auto", "cpu"):
         raise TrainingError(f"device={device!r}; use auto or cpu here, and `accelerate launch` to choose GPUs")
     keep_freed_memory()
     if threads:
         torch.set_num_threads(threads)
-    texts = load_card("terminal").boots
-    if config is None:
-        config = NeuralComputerConfig(keys=KEYS, boots=tuple(tuple(encode(text)) for text in texts))
-    network = None
+    subject = SUBJECTS[computer]
+    config, network = config or subject.config(), None
     if start is not None:
         network, _ = weights_files.load(start)
         config = network.config
+        if config.machine != computer:
+            raise TrainingError(f"{start} holds the weights of a {config.machine}, not of a {computer}; choose others")
     shard_folder, source = out / "shards", out / "traces.txt"
     if source.exists() and source.read_text() != str(traces.resolve()):
         raise TrainingError(
@@ -91,16 +155,19 @@ def train(
     with PartialState(cpu=device == "cpu").main_process_first():
         if not shard_folder.exists():
             partial = out / "shards-partial"  # renamed when whole, so that a killed start begins again
-            build_shards(traces, partial)
+            subject.build_shards(traces, partial)
             partial.rename(shard_folder)
             source.write_text(str(traces.resolve()))
     learned, held_out = split_shards(find_shards([shard_folder]))
-    trainer = Trainer(learned, held_out, out, Recipe(minutes=minutes, seed=seed), config, device, network)
+    recipe = dataclasses.replace(subject.recipe, minutes=minutes, seed=seed)
+    trainer = Trainer(learned, held_out, out, recipe, config, device, network)
     trainer.fit()
     weights = out / "weights"
     if trainer.accelerator.is_main_process:
-        bank = record_boots(trainer.net.codec, texts)
-        command = f"nc-gym train terminal --minutes {minutes:g} --seed {seed}" + (f" --start {start}" if start else "")
+        bank = subject.record_boots(trainer.net, config)
+        command = f"nc-gym train {computer} --minutes {minutes:g} --seed {seed}" + (
+            f" --start {start}" if start else ""
+        )
         trainer.write_weights(bank, {"command": command})
         trainer.console.print(f"weights written to {weights}")
     return weights

@@ -44,14 +44,19 @@ def find_shards(folders: list[Path]) -> list[Path]:
 
 
 def read_shard(path: Path) -> dict[str, NDArray]:
-    """Reads all arrays of one shard.
+    """Reads all arrays of one shard; see ``read_arrays``."""
+    return read_arrays(path, _SHARD_ARRAYS)
+
+
+def read_arrays(path: Path, names: tuple[str, ...]) -> dict[str, NDArray]:
+    """Reads the arrays of a shard that are called ``names``.
 
     Raises:
-        ShardError: the file is damaged or no shard.
+        ShardError: the file is damaged or no such shard.
     """
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in _SHARD_ARRAYS}
+            return {name: arrays[name] for name in names}
     except (ValueError, KeyError, EOFError, AttributeError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         raise ShardError(
             f"{path} is not a training shard ({error}); remove it and build the shards again from their casts"
@@ -99,11 +104,12 @@ def tokenize_shard(path: Path, codec: TileCodec) -> Path:
     arrays = {name: np.concatenate([getattr(s, name) for s in sessions]) for name in _FIELDS}
     arrays["tokens"] = np.cumsum([0, *map(len, sessions)])
     arrays |= {name: data[name] for name in ("starts", "family", "families")}
-    _save_whole(out, arrays)
+    save_whole(out, arrays)
     return out
 
 
-def _save_whole(out: Path, arrays: dict[str, NDArray]) -> None:
+def save_whole(out: Path, arrays: dict[str, NDArray]) -> None:
+    """Writes beside the target and renames, so that there is never half a file."""
     partial = out.with_name("partial-" + out.name)
     try:
         np.savez(partial, **arrays)  # type: ignore[arg-type]  # numpy types its own option as bool

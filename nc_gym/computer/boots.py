@@ -2,7 +2,8 @@
 
 Boot b is a first screen, a list of events and the screen after each of them, all as codes. ``boots.safetensors`` holds
 ``codes`` int16 (frames, tiles), ``events`` int16 (events,) and ``starts`` int64 (B + 1,): boot b has the events
-``starts[b]:starts[b+1]`` and one frame more than events.
+``starts[b]:starts[b+1]`` and one frame more than events. On a computer with a pointer boots have no events, and
+``pointers`` int16 (B, 3) says where the pointer is.
 """
 
 from __future__ import annotations
@@ -25,10 +26,12 @@ class BootBank:
         codes: int16 (frames, tiles).
         events: int16 (events,).
         starts: int64 (B + 1,).
+        pointers: column and row in tiles, and image, int16 (B, 3); (0, 3) on a computer without a pointer.
     """
 
-    def __init__(self, codes: Tensor, events: Tensor, starts: Tensor) -> None:
+    def __init__(self, codes: Tensor, events: Tensor, starts: Tensor, pointers: Tensor | None = None) -> None:
         self.codes, self.events, self.starts = codes, events, starts
+        self.pointers = torch.zeros(0, 3, dtype=torch.int16) if pointers is None else pointers
 
     @classmethod
     def record(cls, codec: TileCodec, boots: list[tuple[list[int], Tensor]]) -> BootBank:
@@ -40,6 +43,15 @@ class BootBank:
 
     def __len__(self) -> int:
         return len(self.starts) - 1
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Returns what ``boots.safetensors`` holds."""
+        tensors = {"codes": self.codes, "events": self.events, "starts": self.starts}
+        return tensors | {"pointers": self.pointers} if len(self.pointers) else tensors
+
+    def first_codes(self, boot: int) -> Tensor:
+        """Returns the boot's first framebuffer, int64 (tiles,)."""
+        return self.codes[int(self.starts[boot]) + boot].long()
 
     def session(self, boot: int, config: NeuralComputerConfig) -> tuple[TokenSession | None, Tensor, Tensor]:
         """Returns the boot's tokens (None without events), its first and its last framebuffer (tiles,)."""

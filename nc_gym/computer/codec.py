@@ -60,6 +60,10 @@ class TileCodec(nn.Module):
         """Returns codes int64 (..., tiles) of screens uint8 (..., H, W, 3)."""
         return self.encode_tiles(self.tiles(screens))
 
+    def used_codes(self) -> int:
+        """Returns how many codes stand for a tile that was found in recordings; the spare ones come after them."""
+        return int((self.prototypes != self.prototypes[0]).flatten(1).any(1).sum()) + 1
+
     def snap(self, latents: Tensor) -> Tensor:
         """Returns the code int64 (...) whose latent is nearest to each of ``latents`` (..., d_z)."""
         p = self.code_latents

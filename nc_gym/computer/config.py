@@ -6,6 +6,7 @@ Written to and read from ``config.json`` of a weights folder.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class NeuralComputerConfig:
     tile_height: int = 16
     tile_width: int = 8
     keys: tuple[str, ...] = ()  # the name of every event, in order
-    boots: tuple[tuple[int, ...], ...] = ((),)  # the events of every boot in the bank
+    boots: tuple[tuple[Any, ...], ...] = ((),)  # the events of every boot in the bank
     denoise_steps: int = 1
 
     num_codes: int = 320  # size of the codec's codebook
@@ -38,6 +39,14 @@ class NeuralComputerConfig:
     renderer_width: int = 256
     renderer_layers: int = 3
     memory_tokens: int = 2560  # the ring: about 1.6 tokens per event
+    event_sizes: tuple[int, ...] = ()  # of a computer with a pointer: columns, rows, button events and keys
+    patch: int = 1  # tiles along a patch's side
+    versions: int = 24  # earlier states of a patch that can be shown again
+    patch_width: int = 128  # e, of an encoded patch
+    scout_width: int = 192
+    scout_layers: int = 3
+    painter_layers: int = 3
+    num_sprites: int = 16  # images of the pointer
     training: dict[str, object] = field(default_factory=dict)  # the recipe that made the weights
 
     def __post_init__(self) -> None:
@@ -61,6 +70,21 @@ class NeuralComputerConfig:
     def num_tiles(self) -> int:
         """Tiles on the screen."""
         return self.tile_rows * self.tile_columns
+
+    @property
+    def patch_rows(self) -> int:
+        """Rows of patches on the screen."""
+        return self.tile_rows // self.patch
+
+    @property
+    def patch_columns(self) -> int:
+        """Columns of patches on the screen."""
+        return self.tile_columns // self.patch
+
+    @property
+    def num_patches(self) -> int:
+        """Patches on the screen."""
+        return self.patch_rows * self.patch_columns
 
     @property
     def num_events(self) -> int:

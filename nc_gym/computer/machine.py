@@ -51,7 +51,7 @@ class NeuralMachine:
 
     def screens(self) -> NDArray[np.uint8]:
         """Returns a fresh copy of all screens, uint8 (N, H, W, 3)."""
-        return self.state.pixels.cpu().numpy().copy()
+        return self.computer.screens(self.state).cpu().numpy()
 
     def screens_tensor(self) -> Tensor:
         """Returns a fresh copy of all screens on the device, uint8 (N, H, W, 3)."""

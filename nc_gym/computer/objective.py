@@ -13,8 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nc_gym.computer.codec import TileCodec
 from nc_gym.computer.event_log import LogTokens
 from nc_gym.computer.network import Network
+from nc_gym.computer.renderer import Renderer
 
 Batch = dict[str, Tensor]
 
@@ -61,11 +63,14 @@ def coming_codes(batch: Batch, tokens: int, num_codes: int) -> Tensor:
     return torch.cat(coming, -1)
 
 
-def flow_matching(net: Network, code: Tensor, condition: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def flow_matching(
+    codec: TileCodec, renderer: Renderer, code: Tensor, condition: Tensor, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
     """Noises tiles and denoises them again.
 
     Args:
-        net: the network.
+        codec: the network's.
+        renderer: the network's.
         code: (P,), the tiles to render.
         condition: (P, w), of the renderer.
         generator: source of noise levels and noise.
@@ -73,14 +78,14 @@ def flow_matching(net: Network, code: Tensor, condition: Tensor, generator: torc
     Returns:
         The squared error summed over tiles, and the share of tiles right among those that began as pure noise.
     """
-    x = net.codec.code_latents[code]  # (P, d_z)
+    x = codec.code_latents[code]  # (P, d_z)
     s = noise_levels(len(x), generator).to(x.device)
     eps = torch.randn(x.shape, generator=generator).to(x.device)
     z = (1 - s[:, None]) * x + s[:, None] * eps
-    estimate = net.renderer(z, s, condition).float()
+    estimate = renderer(z, s, condition).float()
     with torch.no_grad():
         pure = s == 1
-        right = net.codec.snap(estimate[pure]) == code[pure]
+        right = codec.snap(estimate[pure]) == code[pure]
     return (estimate - x).square().mean(-1).sum(), right.sum() / pure.sum().clamp(min=1)
 
 
@@ -128,7 +133,7 @@ def losses(net: Network, batch: Batch, generator: torch.Generator, render_share:
     condition = net.renderer.condition(
         slot[pick], net.codec.code_latents[batch["old"][valid][drawn][pick]], row[pick], col[pick]
     )
-    error, rendered_right = flow_matching(net, code[pick], condition, generator)
+    error, rendered_right = flow_matching(net.codec, net.renderer, code[pick], condition, generator)
     terms["render"] = error / (render_share * M)
     terms["total"] = torch.stack(list(terms.values())).sum()
     with torch.no_grad():

@@ -16,6 +16,7 @@ from nc_gym.computer.computer import NeuralComputer
 from nc_gym.computer.state import RuntimeState
 
 BLOCK = 16  # starts that are typed in one batch
+Event = int | tuple[int, ...]
 
 
 class Starts:
@@ -28,7 +29,7 @@ class Starts:
         starts: per start the index of its boot and its events; may be empty of events, but not of starts.
     """
 
-    def __init__(self, computer: NeuralComputer, starts: Sequence[tuple[int, Sequence[int]]]) -> None:
+    def __init__(self, computer: NeuralComputer, starts: Sequence[tuple[int, Sequence[Event]]]) -> None:
         self._computer = computer
         self._boots = torch.tensor([boot for boot, _ in starts])
         self._events = [list(events) for _, events in starts]
@@ -58,8 +59,9 @@ class Starts:
             numbers = torch.arange(block * BLOCK, min((block + 1) * BLOCK, len(self._events)))
             state = self._computer.boot(numbers, self._boots[numbers])
             queues = [self._events[n] for n in numbers.tolist()]
-            for turn in range(max(map(len, queues))):
-                events = torch.tensor([queue[turn] if turn < len(queue) else 0 for queue in queues])
+            longest = max(queues, key=len)  # lends its events to rows that are done and do not step
+            for turn in range(len(longest)):
+                events = torch.tensor([queue[turn] if turn < len(queue) else longest[turn] for queue in queues])
                 self._computer.step(state, events, torch.tensor([turn < len(queue) for queue in queues]))
             self._typed[block] = self._computer.snapshot(state)
         return self._typed[block]

@@ -25,18 +25,13 @@ from rich.console import Console
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
-from nc_gym.computer.batches import TokenData, count_tiles, read_shard
 from nc_gym.computer.boots import BootBank
-from nc_gym.computer.codec import fit_codec
 from nc_gym.computer.computer import NeuralComputer
 from nc_gym.computer.config import NeuralComputerConfig
-from nc_gym.computer.network import Network
-from nc_gym.computer.objective import Batch, corrupt, losses
+from nc_gym.computer.course import Course, course_of
+from nc_gym.computer.objective import Batch
 from nc_gym.computer.optimizer import MasterOptimizer
-from nc_gym.computer.probe import closed_loop, family_accuracy
-
-_PROBE_SESSIONS, _PROBE_ROWS = 64, 32
-
+from nc_gym.computer.weights import AnyNetwork, build
 
 _AFTER_FULL_DISK = "free some space and start the same command again: the last checkpoint is whole"
 
@@ -64,13 +59,13 @@ class Recipe:
 class Objective(nn.Module):
     """The losses as a module, so that accelerate can wrap it for several GPUs."""
 
-    def __init__(self, net: Network) -> None:
+    def __init__(self, net: AnyNetwork, course: Course) -> None:
         super().__init__()
-        self.net = net
+        self.net, self.course = net, course
 
     def forward(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        """See ``objective.losses``."""
-        return losses(self.net, batch, generator)
+        """See ``Course.losses``."""
+        return self.course.losses(self.net, batch, generator)
 
 
 def rate_scale(elapsed: float, recipe: Recipe) -> float:
@@ -131,7 +126,7 @@ class Trainer:
 
     def __init__(
         self, shards: list[Path], held_out: list[Path], out: Path, recipe: Recipe, config: NeuralComputerConfig,
-        device: str = "auto", start: Network | None = None,
+        device: str = "auto", start: AnyNetwork | None = None,
     ) -> None:  # fmt: skip
         out.mkdir(parents=True, exist_ok=True)
         self.out, self.recipe, self.shards, self.held_out = out, recipe, shards, held_out
@@ -139,19 +134,20 @@ class Trainer:
         self.console = Console()
         with torch.random.fork_rng():
             torch.manual_seed(recipe.seed)  # the initial weights
-            self.net = Network(config)
+            self.net = build(config)
+        self.course = course_of(config)
         if start is not None:
             self.net.load_state_dict(start.state_dict())
         self.fitted = start is not None  # a codec that was learned with the network must stay
         workers = max(1, torch.get_num_threads())
         with self.accelerator.main_process_first():  # the others read what it wrote
             self._load_codec()
-            self.data = TokenData(shards, self.net.codec, recipe.max_tokens, workers)
-            self.probe_data = TokenData(held_out, self.net.codec, recipe.max_tokens, workers)
+            self.data = self.course.data(shards, self.net, recipe.max_tokens, workers)
+            self.probe_data = self.course.data(held_out, self.net, recipe.max_tokens, workers)
         self.net.to(self.accelerator.device, torch.bfloat16)
         self.net.codec.float()
         self.optimizer = MasterOptimizer(self.net, recipe.learning_rate)
-        self.objective = self.accelerator.prepare(Objective(self.net))
+        self.objective = self.accelerator.prepare(Objective(self.net, self.course))
         self.minutes, self.steps = 0.0, 0
         self.checkpoint = out / "checkpoint.pt"
         if self.checkpoint.exists():
@@ -162,15 +158,13 @@ class Trainer:
 
     def fit(self) -> None:
         """Trains until the minutes are used up."""
-        r, device, codec = self.recipe, self.accelerator.device, self.net.codec
-        used_codes = int((codec.prototypes != codec.prototypes[0]).flatten(1).any(1).sum()) + 1
+        r, device = self.recipe, self.accelerator.device
         saved = probed = self.minutes
         means: dict[str, float] = {}
-        batches = self.data.batches(r.tokens_per_step, self.generator)
+        batches = self.course.batches(self.data, self.net, r.tokens_per_step, self.generator)
         while self.minutes < r.minutes:
             start = time.perf_counter()
-            batch = corrupt(next(batches), self.generator, self.net.config.num_codes, used_codes)
-            batch = {name: tensor.to(device) for name, tensor in batch.items()}
+            batch = {name: tensor.to(device) for name, tensor in next(batches).items()}
             terms = self.objective(batch, self.generator)
             self.accelerator.backward(terms["total"])
             norm = self.optimizer.step(rate_scale(self.minutes, r))
@@ -198,7 +192,7 @@ class Trainer:
             state = {"optimizer": self.optimizer.state_dict(), "minutes": self.minutes, "steps": self.steps}
             save_whole(state, self.checkpoint)
 
-    def network(self) -> Network:
+    def network(self) -> AnyNetwork:
         """Returns a float32 copy of the network as it stands."""
         network = copy.deepcopy(self.net).float()
         with torch.no_grad():
@@ -207,22 +201,13 @@ class Trainer:
         return network
 
     def probe(self) -> None:
-        """Measures held-out sessions, teacher-forced per command family and in closed loop."""
+        """Measures held-out sessions, teacher-forced and in closed loop."""
         if not self.held_out or not self.accelerator.is_main_process:
             return
-        chosen = list(range(min(_PROBE_SESSIONS, len(self.probe_data.sessions))))
-        result = {f"exact/{name}": x for name, x in family_accuracy(self.net, self.probe_data, chosen).items()}
-        shard = read_shard(self.held_out[0])
-        first = torch.from_numpy(shard["tiles"][shard["screen0"][0]])
-        codes = self.net.codec.encode_tiles(first.to(self.accelerator.device))
-        bank = BootBank(codes[None].to(torch.int16).cpu(), torch.zeros(0, dtype=torch.int16), torch.tensor([0, 0]))
+        bank = self.course.probe_bank(self.net, self.probe_data, self.held_out[0])
         computer = NeuralComputer(self.network(), bank, device=str(self.accelerator.device))
         steps = self.recipe.probe_steps
-        run = closed_loop(computer, self.held_out[0], _PROBE_ROWS, steps)
-        for step in (steps // 4, steps // 2, steps):
-            if len(run.exact):
-                result[f"closed_loop/exact_{step}"] = float(run.exact[:, step - 1].mean())
-                result[f"closed_loop/tiles_{step}"] = float(run.tiles[:, step - 1].mean())
+        result = self.course.probe(self.net, self.probe_data, self.held_out[0], computer, steps)
         self._write_scalars(result)
         self.console.print("probe: " + " ".join(f"{name.split('/')[1]} {value:.4f}" for name, value in result.items()))
 
@@ -242,14 +227,16 @@ class Trainer:
 
     def _load_codec(self) -> None:
         """Reads the codec of an earlier start of this run, or fits it on the shards."""
-        path, codec = self.out / "codec.pt", self.net.codec
+        path = self.out / "codec.pt"
         if path.exists():
             with _of_this_network(path):
-                codec.load_state_dict(load_whole(path))
+                saved = load_whole(path)
+                for name, table in self.net.named_buffers():
+                    table.copy_(saved[name])
         else:
             if not self.fitted:
-                fit_codec(codec, *count_tiles(self.shards), seed=self.recipe.seed)
-            save_whole(codec.state_dict(), path)
+                self.course.fit_codec(self.net, self.shards, self.recipe.seed)
+            save_whole(dict(self.net.named_buffers()), path)
 
     def _resume(self) -> None:
         """Goes on from the checkpoint."""

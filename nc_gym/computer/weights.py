@@ -17,9 +17,11 @@ from torch import Tensor
 from nc_gym.computer.boots import BootBank
 from nc_gym.computer.config import NeuralComputerConfig
 from nc_gym.computer.network import Network
+from nc_gym.computer.patch_network import PatchNetwork
 
 CONFIG, MODEL, BOOTS = "config.json", "model.safetensors", "boots.safetensors"
 _BOOT_NAMES = {"codes", "events", "starts"}
+AnyNetwork = Network | PatchNetwork
 
 
 class WeightsError(ValueError):
@@ -57,7 +59,8 @@ def read_config(path: Path) -> NeuralComputerConfig:
         for name, value in raw.items():
             if known[name] == "int" and (type(value) is not int or value < 1):
                 raise WeightsError(f"{file}: {name} is {value!r}, expected a positive whole number; restore the file")
-        for name in ("keys", "gaze_layers"):
+        raw.setdefault("event_sizes", ())  # weights of before there were pointers
+        for name in ("keys", "gaze_layers", "event_sizes"):
             raw[name] = tuple(raw[name])
         raw["boots"] = tuple(tuple(b) for b in raw["boots"])
         return NeuralComputerConfig(**raw)
@@ -67,10 +70,15 @@ def read_config(path: Path) -> NeuralComputerConfig:
         raise WeightsError(f"{file} is not a neural computer's configuration ({error}); restore the file") from error
 
 
-def load(path: Path) -> tuple[Network, BootBank]:
+def build(config: NeuralComputerConfig) -> AnyNetwork:
+    """Returns an untrained network of the kind that the configuration asks for."""
+    return PatchNetwork(config) if config.event_sizes else Network(config)
+
+
+def load(path: Path) -> tuple[AnyNetwork, BootBank]:
     """Builds the network of a weights folder and fills it; every tensor must be there and fit."""
     config = read_config(path)
-    network = Network(config)
+    network = build(config)
     tensors = _read_tensors(path / MODEL)
     expected = network.state_dict()
     if missing := sorted(set(expected) - set(tensors)):
@@ -91,7 +99,7 @@ def load(path: Path) -> tuple[Network, BootBank]:
     return network, _read_boots(path / BOOTS, config)
 
 
-def save(path: Path, network: Network, bank: BootBank) -> None:
+def save(path: Path, network: AnyNetwork, bank: BootBank) -> None:
     """Writes a weights folder; floating-point tensors as bf16. Files that were there stay until all are written.
 
     Raises:
@@ -107,7 +115,7 @@ def save(path: Path, network: Network, bank: BootBank) -> None:
         partial.mkdir(exist_ok=True)
         (partial / CONFIG).write_text(json.dumps(dataclasses.asdict(network.config), indent=1) + "\n")
         save_file(tensors, partial / MODEL)
-        save_file({"codes": bank.codes, "events": bank.events, "starts": bank.starts}, partial / BOOTS)
+        save_file(bank.tensors(), partial / BOOTS)
         for name in (CONFIG, MODEL, BOOTS):
             (partial / name).replace(path / name)
     except (OSError, SafetensorError) as error:
@@ -126,8 +134,9 @@ def sha256(path: Path) -> str:
 def _read_boots(file: Path, config: NeuralComputerConfig) -> BootBank:
     """Reads boots.safetensors and checks it against the configuration."""
     boots = _read_tensors(file)
-    if set(boots) != _BOOT_NAMES:
-        raise WeightsError(f"{file} holds {sorted(boots)}, expected {sorted(_BOOT_NAMES)}; restore the file")
+    expected = _BOOT_NAMES | {"pointers"} if config.event_sizes else _BOOT_NAMES
+    if set(boots) != expected:
+        raise WeightsError(f"{file} holds {sorted(boots)}, expected {sorted(expected)}; restore the file")
     starts = [0, *itertools.accumulate(len(boot) for boot in config.boots)]
     frames = starts[-1] + len(config.boots)
     if (

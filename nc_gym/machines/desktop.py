@@ -15,8 +15,21 @@ from numpy.typing import NDArray
 
 from nc_gym.machines import desktop_box, sandbox
 from nc_gym.machines.desktop_box import ServerLost
-from nc_gym.machines.desktop_events import BUTTON_PRESS, HEIGHT, WIDTH, Event, Stroke, check, strokes
+from nc_gym.machines.desktop_events import (
+    BUTTON_PRESS,
+    COLUMNS,
+    HEIGHT,
+    MOVE,
+    ROWS,
+    WIDTH,
+    Event,
+    Stroke,
+    check,
+    position,
+    strokes,
+)  # fmt: skip
 from nc_gym.machines.pointer import Sprite, composite
+from nc_gym.machines.rows import RealRows
 from nc_gym.machines.window import Window
 
 if TYPE_CHECKING:
@@ -27,17 +40,15 @@ RUN_CAP = 0.5  # processor seconds that a step waits for programs that run on
 BUSY_CAP = 0.1  # processor seconds that each later step waits while they still run
 HANG_CAP = 10.0  # seconds of such waiting after which the desktop counts as hung and is restarted
 DOUBLE_CLICK = 0.21  # seconds after which a press no longer makes a double click (jwmrc has 200 ms)
+DOUBLE_CLICK_DELTA = 2  # pixels that its two places may be apart, as in jwmrc
 _STARVED_CAP = 60.0  # seconds that programs which get no processor may take longer
 _SAMPLE_AFTER = 0.02  # seconds after which the processor time of programs is first looked at
 _SPINS = 20
 _NAP = 0.0005
 
 
-class XDesktop:
+class XDesktop(RealRows[Event]):
     """N real desktops. Implements the ``Machine`` protocol; events are int64 (N, 4).
-
-    The desktops end with the thread that started them (in ``reset``, or in a ``step`` that restarts one): use a machine
-    from one thread. ``close`` or ``with`` ends them earlier.
 
     Args:
         num_rows: how many desktops.
@@ -57,26 +68,13 @@ class XDesktop:
         from nc_gym.machines.xserver import XServer  # loads libxcb, which a host without these packages may lack
 
         self._server_class = XServer
-        self.num_rows = num_rows
+        super().__init__(num_rows, boots)
         self.sprites: list[Sprite] = []
-        self._boots = [list(boot) for boot in boots]
         self._servers: dict[int, XServer] = {}
-        self._busy = [0.0] * num_rows
-        self._presses: dict[int, tuple[tuple[int, int], float]] = {}  # by row: place and time of the last press
-        self._restarted = np.zeros(num_rows, np.bool_)
+        self._presses: dict[
+            int, tuple[tuple[int, int], float]
+        ] = {}  # by row: place in its window and time of the last press
         self._pointers = np.zeros((num_rows, 3), np.int64)
-
-    def reset(self, rows: NDArray[np.bool_], seeds: NDArray[np.int64], boots: NDArray[np.int64]) -> None:
-        """Gives the chosen rows (N,) a fresh desktop and replays their boots (N,); no seed is used."""
-        chosen = [int(row) for row in np.flatnonzero(rows)]
-        for row in chosen:
-            if not 0 <= boots[row] < len(self._boots):
-                raise ValueError(f"boot {boots[row]} of row {row} does not exist; choose 0 to {len(self._boots) - 1}")
-        self._restarted[chosen] = False
-        self._start(chosen)
-        queues = {row: list(reversed(self._boots[boots[row]])) for row in chosen}
-        while queues := {row: queue for row, queue in queues.items() if queue}:
-            self._send({row: queue.pop() for row, queue in queues.items()})
 
     def step(self, events: NDArray[np.int64], rows: NDArray[np.bool_]) -> None:
         """Sends one event (N, 4) to each chosen row (N,) and waits for the settled screens."""
@@ -107,6 +105,8 @@ class XDesktop:
                 while self._settle({row: START_CAP}) or not self._servers[row].managed():
                     if time.perf_counter() > deadline or not self._servers[row].alive():
                         raise ServerLost("the window manager did not come up")
+                self._servers[row].send(((MOVE, *position(COLUMNS // 2, ROWS // 2)),))  # where an event can point
+                self._settle({row: START_CAP})
                 self._see(row)
             except ServerLost as error:
                 printed = self._servers[row].printed()
@@ -141,17 +141,22 @@ class XDesktop:
             self._restarted[row] = True
 
     def _stroke(self, row: int, stroke: Stroke) -> None:
-        """Sends a stroke; a press where the last one was waits until the two no longer make a double click."""
+        """Sends a stroke; a press where the last one was waits until the two no longer make a double click.
+
+        The window manager compares places within windows: two title bars pressed at the same spot make one, too.
+        """
         server = self._servers[row]
-        if any(kind == BUTTON_PRESS for kind, *_ in stroke) and row in self._presses:
-            place, moment = self._presses[row]
-            if place == server.pointer:
+        if any(kind == BUTTON_PRESS for kind, *_ in stroke):
+            place = server.pointed_at()
+            last, moment = self._presses.get(row, (place, 0.0))
+            if all(abs(now - before) <= DOUBLE_CLICK_DELTA for now, before in zip(place, last, strict=True)):
                 time.sleep(max(0.0, moment + DOUBLE_CLICK - time.perf_counter()))
+            self._presses[row] = (place, time.perf_counter())
         server.send(stroke)
 
     def _note_press(self, row: int, stroke: Stroke) -> None:
-        if any(kind == BUTTON_PRESS for kind, *_ in stroke):
-            self._presses[row] = (self._servers[row].pointer, time.perf_counter())
+        if any(kind == BUTTON_PRESS for kind, *_ in stroke) and row in self._presses:
+            self._presses[row] = (self._presses[row][0], time.perf_counter())
 
     def _settle(self, caps: Mapping[int, float]) -> set[int]:
         """Waits until each row sleeps, or has run for its cap in processor seconds; returns the rows that still run."""
@@ -210,10 +215,6 @@ class XDesktop:
         """
         return self._server(row).windows()
 
-    def restarted(self) -> NDArray[np.bool_]:
-        """Tells which desktops died or hung and were restarted during the last step (or reset), bool (N,)."""
-        return self._restarted.copy()
-
     def seconds(self, row: int) -> float:
         """Returns the processor seconds that a row's programs have used since its reset."""
         return self._server(row).tree.seconds()
@@ -231,9 +232,3 @@ class XDesktop:
         """Kills all desktops; safe to call twice."""
         while self._servers:
             self._servers.popitem()[1].close()
-
-    def __enter__(self) -> XDesktop:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()

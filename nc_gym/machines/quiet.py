@@ -30,7 +30,11 @@ class _Terminal:
         if self._master < 0:
             code = ctypes.get_errno()
             raise OSError(code, f"cannot look at the terminal of process {pid}: {os.strerror(code)}")
-        self._slave = fcntl.ioctl(self._master, _TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY)
+        try:
+            self._slave = fcntl.ioctl(self._master, _TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY)
+        except OSError:  # it is still being opened
+            os.close(self._master)
+            raise
         self._poll = select.poll()
         self._poll.register(self._master, select.POLLIN)
         self._poll.register(self._slave, select.POLLIN)
@@ -49,8 +53,14 @@ class _Process:
 
     def __init__(self, pid: int) -> None:
         self._pid = pid
-        self._files = [os.open(f"/proc/{pid}/{name}", os.O_RDONLY) for name in ("status", f"task/{pid}/children")]
+        self._files: list[int] = []
         self._terminal: _Terminal | None = None
+        try:
+            for name in ("status", f"task/{pid}/children"):
+                self._files.append(os.open(f"/proc/{pid}/{name}", os.O_RDONLY))
+        except OSError:  # it has ended in between
+            self.close()
+            raise
         self._emulator = False
 
     def children(self) -> list[int]:

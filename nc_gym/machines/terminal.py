@@ -6,7 +6,7 @@ far as it came within ``RUN_CAP``; further steps, for example no-ops, show what 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pyte
@@ -16,6 +16,7 @@ from pyte.screens import Char
 from nc_gym.machines import font, sandbox
 from nc_gym.machines.font import CELL_HEIGHT, CELL_WIDTH
 from nc_gym.machines.keys import KEY_BYTES
+from nc_gym.machines.rows import RealRows
 from nc_gym.machines.shell import START_CAP, Shell, settle
 
 ROWS = 12
@@ -98,11 +99,8 @@ class Display:
         return (np.array(glyphs) + font.FIRST_CHAR).astype(np.uint8)
 
 
-class BashTerminal:
+class BashTerminal(RealRows[int]):
     """N real terminals. Implements the ``Machine`` protocol.
-
-    The shells end with the thread that started them (in ``reset``, or in a ``step`` that restarts one): use a machine
-    from one thread. ``close`` or ``with`` ends them earlier.
 
     Args:
         num_rows: how many terminals.
@@ -112,28 +110,17 @@ class BashTerminal:
     screen_shape = (ROWS * CELL_HEIGHT, COLUMNS * CELL_WIDTH, 3)
 
     def __init__(self, num_rows: int = 1, boots: Sequence[Sequence[int]] = ((),)) -> None:
-        self.num_rows = num_rows
-        self._boots = [list(boot) for boot in boots]
+        super().__init__(num_rows, boots)
         self._tiles: _Tiles = {}
         self._shells: dict[int, Shell] = {}
         self._displays = [Display(self._tiles) for _ in range(num_rows)]
-        self._busy = [0.0] * num_rows
-        self._restarted = np.zeros(num_rows, np.bool_)
         self._output = [b""] * num_rows
 
     def reset(self, rows: NDArray[np.bool_], seeds: NDArray[np.int64], boots: NDArray[np.int64]) -> None:
         """Gives the chosen rows (N,) a fresh shell in an empty home and replays their boots (N,); no seed is used."""
-        chosen = [int(row) for row in np.flatnonzero(rows)]
-        for row in chosen:
-            if not 0 <= boots[row] < len(self._boots):
-                raise ValueError(f"boot {boots[row]} of row {row} does not exist; choose 0 to {len(self._boots) - 1}")
-        self._restarted[chosen] = False
-        for row in chosen:
+        for row in np.flatnonzero(rows):
             self._output[row] = b""
-        self._start(chosen)
-        queues = {row: list(reversed(self._boots[boots[row]])) for row in chosen}
-        while queues := {row: queue for row, queue in queues.items() if queue}:
-            self._send({row: queue.pop() for row, queue in queues.items()})
+        super().reset(rows, seeds, boots)
 
     def step(self, events: NDArray[np.int64], rows: NDArray[np.bool_]) -> None:
         """Types one key (N,) in each chosen row (N,) and waits for the settled screens."""
@@ -165,7 +152,7 @@ class BashTerminal:
             self._output[row] += output[row]
             self._displays[row].feed(output[row])
 
-    def _send(self, events: dict[int, int]) -> None:
+    def _send(self, events: Mapping[int, int]) -> None:
         """Types one key per row, waits for all, and restarts the shells that died or hang."""
         caps = {row: BUSY_CAP if self._busy[row] else RUN_CAP for row in events}
         for row, event in events.items():
@@ -193,10 +180,6 @@ class BashTerminal:
         """Returns row and column of each cursor, int64 (N, 2)."""
         return np.array([display.cursor() for display in self._displays], np.int64)
 
-    def restarted(self) -> NDArray[np.bool_]:
-        """Tells which shells died or hung and were restarted during the last step (or reset), bool (N,)."""
-        return self._restarted.copy()
-
     def output(self) -> list[bytes]:
         """Returns the raw bytes that each row's pty produced during the last step (or its reset)."""
         return list(self._output)
@@ -215,9 +198,3 @@ class BashTerminal:
         """Kills all shells; safe to call twice."""
         while self._shells:
             self._shells.popitem()[1].close()
-
-    def __enter__(self) -> BashTerminal:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()

@@ -77,7 +77,7 @@ class XServer:
         """
         while _READY not in self._said:
             wait = max(0.0, deadline - time.perf_counter())
-            data = os.read(self._output.fileno(), 4096) if select.select([self._output], [], [], wait)[0] else b""
+            data = os.read(self._output.fileno(), 4096) if _readable(self._output.fileno(), wait) else b""
             self._said += data
             if not data:
                 raise ServerLost("the X server did not come up")
@@ -112,7 +112,7 @@ class XServer:
         """Returns the answer to a request; a server that keeps it back is lost."""
         assert self._connection is not None
         self._connection.flush()
-        if not select.select([self._connection.get_file_descriptor()], [], [], _REPLY_CAP)[0]:
+        if not _readable(self._connection.get_file_descriptor(), _REPLY_CAP):
             raise ServerLost(f"the X server did not answer within {_REPLY_CAP:g} s")
         return cookie.reply()
 
@@ -177,6 +177,21 @@ class XServer:
                 changed |= isinstance(event, xcffib.xfixes.CursorNotifyEvent)
             if changed:
                 self._see_sprite()
+        except (OSError, xcffib.XcffibException) as error:
+            raise ServerLost(f"the X server is gone: {error}") from error
+
+    def pointed_at(self) -> tuple[int, int]:
+        """Returns where in the frame under the pointer (or on the empty desktop) the pointer points.
+
+        Raises:
+            ServerLost: the server died or does not answer.
+        """
+        try:
+            reply = self._reply(self._core.QueryPointer(self._root))
+            if not reply.child:
+                return reply.root_x, reply.root_y
+            frame = self._reply(self._core.GetGeometry(reply.child))
+            return reply.root_x - frame.x, reply.root_y - frame.y
         except (OSError, xcffib.XcffibException) as error:
             raise ServerLost(f"the X server is gone: {error}") from error
 
@@ -261,6 +276,13 @@ class XServer:
         self._process.wait()
         self._output.close()
         self.tree.close()
+
+
+def _readable(file: int, seconds: float) -> bool:
+    """Waits until there is something to read; unlike select, poll takes file numbers above 1,023."""
+    waiting = select.poll()
+    waiting.register(file, select.POLLIN)
+    return bool(waiting.poll(1000 * seconds))
 
 
 def _numbers(reply: xcffib.xproto.GetPropertyReply) -> list[int]:

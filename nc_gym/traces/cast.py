@@ -9,14 +9,13 @@ The header holds the number of keys and a checksum of all lines after it, so tha
 from __future__ import annotations
 
 import json
-import os
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nc_gym.machines.keys import KEY_BYTES, KEY_INDEX
 from nc_gym.traces.home import FAMILIES, FAMILY_INDEX
+from nc_gym.traces.lines import checksum, read_lines, write_whole
 
 _SECONDS_PER_KEY = 0.12
 _SECONDS_PER_ENTER = 0.5
@@ -61,7 +60,7 @@ def dumps(cast: Cast) -> str:
         if output:
             time = round(time + _ECHO_DELAY, 2)
             lines.append(json.dumps([time, "o", output]))
-    info = {**cast.info, "steps": len(cast.events), "crc32": _checksum(lines)}
+    info = {**cast.info, "steps": len(cast.events), "crc32": checksum(lines)}
     env = {"SHELL": "/bin/bash", "TERM": "linux"}
     header = {"version": 2, "width": cast.columns, "height": cast.rows, "env": env, "nc_gym": info}
     return "\n".join([json.dumps(header), *lines]) + "\n"
@@ -69,13 +68,7 @@ def dumps(cast: Cast) -> str:
 
 def write_cast(path: Path, cast: Cast) -> None:
     """Writes ``cast`` to ``path`` in one piece: a killed process leaves the old file or none, never half of one."""
-    part = path.with_name(path.name + ".part")
-    try:
-        part.write_text(dumps(cast), encoding="utf-8")
-        os.replace(part, path)
-    except OSError:
-        part.unlink(missing_ok=True)
-        raise
+    write_whole(path, dumps(cast))
 
 
 def read_cast(path: Path) -> Cast:
@@ -85,18 +78,18 @@ def read_cast(path: Path) -> Cast:
         CastError: the file is truncated, damaged or no recording of this package.
     """
     try:
-        lines = path.read_bytes().decode().removesuffix("\n").split("\n")
+        lines = read_lines(path)
         header = json.loads(lines[0])
         info = dict(header["nc_gym"])
         steps = info.pop("steps")
-        checksum = info.pop("crc32", None)  # recordings of the first days have none
+        expected = info.pop("crc32", None)  # recordings of the first days have none
         cast = Cast(header["width"], header["height"], info, [], [], [""])
         _read_events(cast, lines[1:])
     except (ValueError, LookupError, TypeError) as error:
         raise CastError(_complaint(path, f"it cannot be parsed ({type(error).__name__}: {error})")) from error
     if len(cast.events) != steps:
         raise CastError(_complaint(path, f"it holds {len(cast.events)} of {steps} events"))
-    if checksum not in (None, _checksum(lines[1:])):
+    if expected not in (None, checksum(lines[1:])):
         raise CastError(_complaint(path, "its lines do not match the checksum in its header"))
     return cast
 
@@ -115,10 +108,6 @@ def _read_events(cast: Cast, lines: list[str]) -> None:
             cast.families.append(family)
             cast.outputs.append("")
             family = 0
-
-
-def _checksum(lines: list[str]) -> int:
-    return zlib.crc32("\n".join(lines).encode())
 
 
 def _complaint(path: Path, reason: str) -> str:

@@ -21,8 +21,8 @@ RECALL_WEIGHTS: Mapping[str, float] = {
     "pwd": 1, "mv": 4, "cp": 5, "clear": 1, "arithmetic": 10, "variable": 4, "status": 0.5, "unknown": 1,
 }  # fmt: skip
 DRILL_WEIGHTS: Mapping[str, float] = {
-    "cat": 26, "ls": 22, "redirect": 20, "append": 5, "arithmetic": 60, "touch": 5, "rm": 5, "mkdir": 2, "cp": 2,
-    "mv": 2, "echo": 2,
+    "cat": 26, "ls": 34, "redirect": 20, "append": 6, "arithmetic": 18, "touch": 7, "rm": 6, "mkdir": 5, "rmdir": 1,
+    "cd": 6, "pwd": 2, "cp": 4, "mv": 4, "echo": 2, "unknown": 1,
 }  # fmt: skip
 _MANY_FILES = 5
 _VARIABLES = "ABCXYZ"

@@ -6,30 +6,20 @@ machine's own. Shards are derived and disposable: the casts are what counts.
 
 from __future__ import annotations
 
-import errno
-import io
-import os
-import warnings
 from array import array
 from collections.abc import Iterator
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.progress import track
 
 from nc_gym.machines.terminal import CELL_HEIGHT, CELL_WIDTH, COLUMNS, ROWS, Display
-from nc_gym.traces import parallel
 from nc_gym.traces.cast import Cast, CastError, read_cast
 from nc_gym.traces.home import FAMILIES
+from nc_gym.traces.shards import Job, write_arrays, write_shards
 
 TILES = ROWS * COLUMNS
-
-
-class ShardError(RuntimeError):
-    """Shards that could not all be written; the casts and the shards written before are kept."""
 
 
 @dataclass(frozen=True)
@@ -159,40 +149,10 @@ def build_shards(
         raise FileNotFoundError(
             f"no .cast file in {traces_dir}; record some first with 'nc-gym collect terminal --out {traces_dir}'"
         )
-    out = Path(out_dir)
-    out.mkdir(parents=True, exist_ok=True)
-    jobs = [
-        (out / f"shard-{i:05d}.npz", casts[start : start + sessions_per_shard])
-        for i, start in enumerate(range(0, len(casts), sessions_per_shard))
-    ]
-    written = []
-    results = parallel.run(_build, jobs, workers)
-    try:
-        for path, damaged in track(results, "building shards", len(jobs), disable=not progress):
-            for message in damaged:
-                warnings.warn(f"left out of {path.name}: {message}", stacklevel=2)
-            if path.exists():
-                written.append(path)
-    except (OSError, BrokenProcessPool) as error:
-        raise _stopped(error, out) from error
-    return sorted(written)
+    return write_shards(casts, Path(out_dir), _build, sessions_per_shard, workers, progress)
 
 
-def _stopped(error: OSError | BrokenProcessPool, out: Path) -> Exception:
-    """Returns the error to raise when the shards could not all be built."""
-    if isinstance(error, BrokenProcessPool):
-        reason, remedy = "a worker process was killed, perhaps for lack of memory,", "use fewer workers"
-    elif error.errno in (errno.ENOSPC, errno.EDQUOT):
-        reason, remedy = "no space left on the disk", "free some space"
-    else:
-        return error
-    return ShardError(
-        f"{reason} while writing shards to {out}; the casts and all finished shards are kept: "
-        f"{remedy} and build the shards again"
-    )
-
-
-def _build(job: tuple[Path, list[Path]]) -> tuple[Path, list[str]]:
+def _build(job: Job) -> tuple[Path, list[str]]:
     """Writes one shard; returns its path and what is wrong with the casts that were left out."""
     path, casts = job
     builder, damaged, sound = _ShardBuilder(), [], 0
@@ -217,15 +177,7 @@ def _build(job: tuple[Path, list[Path]]) -> tuple[Path, list[str]]:
 
 def save_shard(path: Path, shard: Shard) -> None:
     """Writes ``shard`` in one piece."""
-    part = path.with_name(path.name + ".part")
-    archive = io.BytesIO()
-    np.savez_compressed(archive, **{field.name: getattr(shard, field.name) for field in fields(shard)})
-    try:
-        part.write_bytes(archive.getbuffer())
-        os.replace(part, path)
-    except OSError:
-        part.unlink(missing_ok=True)
-        raise
+    write_arrays(path, {field.name: getattr(shard, field.name) for field in fields(shard)})
 
 
 def load_shard(path: str | Path) -> Shard:

@@ -1,4 +1,4 @@
-"""Records synthetic users on the real desktop, in parallel and resumable: see ``desktop_trace.py`` for the files.
+"""Records synthetic users on the real desktop: see ``desktop_trace.py`` for the files, ``collecting.py`` for the rest.
 
 A session counts as recorded when its .jsonl file is there, which is written last.
 """
@@ -6,11 +6,9 @@ A session counts as recorded when its .jsonl file is there, which is written las
 from __future__ import annotations
 
 import subprocess
-import warnings
 from collections import deque
 from collections.abc import Mapping
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,34 +16,20 @@ import numpy as np
 from nc_gym.machines import desktop_box
 from nc_gym.machines.desktop import XDesktop
 from nc_gym.machines.desktop_events import HEIGHT, WIDTH
-from nc_gym.traces import parallel
+from nc_gym.traces.collecting import Batch, Recording, collect, session_path
 from nc_gym.traces.desktop_trace import DesktopTrace, ScreenWriter, read_trace, write_trace
 from nc_gym.traces.desktop_users import DEFAULT_MIX, USERS, Act, make_user, session_user
-from nc_gym.traces.recorder import progress_bar, stopped
-from nc_gym.traces.words import SPLITS, Split
+from nc_gym.traces.words import Split
 
-_FOLDER_SIZE = 1000
+_SUFFIX = ".jsonl"
 _ROWS_PER_WORKER = 4
 _MUCH = 0.02  # share of changed pixels from which on an event's line has the window list
 _DISPLAY = f"Xvfb {WIDTH}x{HEIGHT}x24 in bubblewrap: no network, private home, limits"
 
 
-@dataclass(frozen=True)
-class _Batch:
-    """Sessions that one worker records side by side."""
-
-    out: Path
-    indices: tuple[int, ...]
-    steps: int
-    seed: int
-    split: Split
-    users: Mapping[str, float]
-    packages: Mapping[str, str]
-
-
 def trace_path(out: Path, index: int) -> Path:
     """Returns where session ``index`` of the recording in ``out`` is kept."""
-    return out / f"{index // _FOLDER_SIZE:03d}" / f"{index:06d}.jsonl"
+    return session_path(out, index, _SUFFIX)
 
 
 def collect_desktop(
@@ -76,54 +60,17 @@ def collect_desktop(
     Raises:
         RecordingError: the disk is full or a worker was killed; what was recorded stays.
     """
-    _check(sessions, steps, split, workers, users)
-    out = Path(out)
-    _check_same_recording(out, steps, seed, split)
-    missing = [index for index in range(sessions) if not trace_path(out, index).exists()]
-    size = max(1, min(_ROWS_PER_WORKER, len(missing) // workers))
-    packages = package_versions()
-    batches = [
-        _Batch(out, tuple(missing[i : i + size]), steps, seed, split, dict(users), packages)
-        for i in range(0, len(missing), size)
-    ]
-    with progress_bar(disable=not progress) as bar:
-        task = bar.add_task(f"recording {split}", total=sessions, completed=sessions - len(missing))
-        try:
-            for written, dropped in parallel.run(_record, batches, workers):
-                bar.advance(task, written)
-                for index in dropped:
-                    warnings.warn(f"session {index} was left out: its desktop died or hung", stacklevel=2)
-        except (OSError, BrokenProcessPool) as error:
-            raise stopped(error, out, _recorded(out, missing)) from error
-    return _recorded(out, missing)
+    recording = Recording(Path(out), _SUFFIX, steps, seed, split, dict(users))
+    recording.check(sessions, workers, USERS)
+    recording.check_same(_made_with)
+    record = partial(_record, packages=package_versions())
+    return collect(recording, sessions, workers, _ROWS_PER_WORKER, record, "its desktop died or hung", progress)
 
 
-def _check(sessions: int, steps: int, split: str, workers: int, users: Mapping[str, float]) -> None:
-    for name, value in (("sessions", sessions), ("steps", steps), ("workers", workers)):
-        if value < 1:
-            raise ValueError(f"{name} is {value}; expected at least 1")
-    if split not in SPLITS:
-        raise ValueError(f"split is {split!r}; expected one of {', '.join(SPLITS)}")
-    if not users or any(name not in USERS for name in users):
-        raise ValueError(f"users are {sorted(users)}; expected some of {', '.join(USERS)} with their shares")
-
-
-def _check_same_recording(out: Path, steps: int, seed: int, split: Split) -> None:
-    """Refuses to mix two recordings in one folder."""
-    first = min(out.glob("*/*.jsonl"), default=None)
-    if first is None:
-        return
+def _made_with(first: Path) -> tuple[int, str, int]:
+    """Returns seed, split and steps of a session."""
     trace = read_trace(first)
-    found = (trace.info["seed"], trace.info["split"], len(trace.events))
-    if found != (seed, split, steps):
-        raise ValueError(
-            f"{out} holds a recording with seed, split and steps {found}, not {(seed, split, steps)}: "
-            "choose another folder, or ask for the same values to resume it"
-        )
-
-
-def _recorded(out: Path, indices: list[int]) -> int:
-    return sum(trace_path(out, index).exists() for index in indices)
+    return trace.info["seed"], trace.info["split"], len(trace.events)
 
 
 def package_versions() -> dict[str, str]:
@@ -142,16 +89,19 @@ def package_versions() -> dict[str, str]:
 class _Session:
     """One session as it is recorded: asks its user for events and keeps what they did."""
 
-    def __init__(self, batch: _Batch, index: int, machine: XDesktop, row: int) -> None:
-        name = session_user(batch.seed, index, batch.split, batch.users)
+    def __init__(
+        self, recording: Recording, index: int, packages: Mapping[str, str], machine: XDesktop, row: int
+    ) -> None:
+        seed, split = recording.seed, recording.split
+        name = session_user(seed, index, split, recording.users)
         info = {
-            "machine": "desktop", "seed": batch.seed, "session": index, "split": batch.split, "user": name,
-            "display": _DISPLAY, "packages": dict(batch.packages),
+            "machine": "desktop", "seed": seed, "session": index, "split": split, "user": name,
+            "display": _DISPLAY, "packages": dict(packages),
         }  # fmt: skip
-        self.path = trace_path(batch.out, index)
+        self.path = recording.path(index)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.broken = False
-        self._user = make_user(name, batch.seed, index, batch.split)
+        self._user = make_user(name, seed, index, split)
         self._queue: deque[Act] = deque()
         self._machine, self._row = machine, row
         self._screen = machine.bare_screens()[row]
@@ -198,7 +148,7 @@ class _Session:
         self._video.discard()
 
 
-def _record(batch: _Batch) -> tuple[int, list[int]]:
+def _record(batch: Batch, packages: Mapping[str, str]) -> tuple[int, list[int]]:
     """Records one batch; returns how many sessions were written and which were left out."""
     count = len(batch.indices)
     everyone, zeros = np.ones(count, np.bool_), np.zeros(count, np.int64)
@@ -206,8 +156,9 @@ def _record(batch: _Batch) -> tuple[int, list[int]]:
     with XDesktop(num_rows=count) as machine:
         machine.reset(everyone, zeros, zeros)
         try:
-            sessions += [_Session(batch, index, machine, row) for row, index in enumerate(batch.indices)]
-            for _ in range(batch.steps):
+            for row, index in enumerate(batch.indices):
+                sessions.append(_Session(batch.recording, index, packages, machine, row))
+            for _ in range(batch.recording.steps):
                 acts = [session.next_act() for session in sessions]
                 machine.step(np.array([act.event for act in acts], np.int64), everyone)
                 screens = machine.bare_screens()

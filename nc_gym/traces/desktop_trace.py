@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from nc_gym.machines.desktop_events import HEIGHT, SIZES, WIDTH, Event
 from nc_gym.machines.pointer import Sprite, composite
 from nc_gym.machines.window import Window
+from nc_gym.traces.lines import checksum, read_lines, write_whole
 
 FORMAT = "nc_gym desktop 1"
 _FPS = 10  # for players only: time is events
@@ -108,15 +109,9 @@ def write_trace(path: Path, trace: DesktopTrace, screens_checksum: int) -> None:
     ]
     header = {
         "format": FORMAT, "width": WIDTH, "height": HEIGHT, "steps": len(trace.events), "pointer": trace.pointers[0],
-        "crc32": _checksum(lines), "screens_crc32": screens_checksum, "sprites": sprites, "info": trace.info,
+        "crc32": checksum(lines), "screens_crc32": screens_checksum, "sprites": sprites, "info": trace.info,
     }  # fmt: skip
-    part = path.with_name(path.name + ".part")
-    try:
-        part.write_text("\n".join([json.dumps(header), *lines]) + "\n", encoding="utf-8")
-        os.replace(part, path)
-    except OSError:
-        part.unlink(missing_ok=True)
-        raise
+    write_whole(path, "\n".join([json.dumps(header), *lines]) + "\n")
 
 
 def read_trace(path: Path) -> DesktopTrace:
@@ -154,9 +149,9 @@ def read_screens(path: Path, pointer: bool = True) -> Iterator[NDArray[np.uint8]
         TraceError: the lines or the video are truncated or damaged.
     """
     trace, header = read_trace(path), _read_lines(path)[0]
-    checksum, count = 0, 0
+    seen, count = 0, 0
     for screen in _decode(path.with_suffix(".mkv")):
-        checksum = zlib.crc32(screen.tobytes(), checksum)
+        seen = zlib.crc32(screen.tobytes(), seen)
         if count < len(trace.pointers):
             drawn = screen.copy()
             if pointer:
@@ -164,7 +159,7 @@ def read_screens(path: Path, pointer: bool = True) -> Iterator[NDArray[np.uint8]
                 composite(drawn, trace.sprites[shape], x, y)
             yield drawn
         count += 1
-    if count != len(trace.pointers) or checksum != header["screens_crc32"]:
+    if count != len(trace.pointers) or seen != header["screens_crc32"]:
         raise TraceError(_complaint(path, f"its video holds {count} of {len(trace.pointers)} screens, or other ones"))
 
 
@@ -194,11 +189,11 @@ def _decode(path: Path) -> Iterator[NDArray[np.uint8]]:
 def _read_lines(path: Path) -> tuple[dict[str, Any], list[str]]:
     """Returns header and lines, once they are known to be whole."""
     try:
-        lines = path.read_bytes().decode().removesuffix("\n").split("\n")
+        lines = read_lines(path)
         header = json.loads(lines[0])
         if header["format"] != FORMAT:
             raise ValueError(f"its format is {header['format']!r}")
-        size, steps, checksum = (header["width"], header["height"]), header["steps"], header["crc32"]
+        size, steps, expected = (header["width"], header["height"]), header["steps"], header["crc32"]
     except (ValueError, LookupError, TypeError) as error:
         raise TraceError(_complaint(path, f"it cannot be parsed ({type(error).__name__}: {error})")) from error
     if size != (WIDTH, HEIGHT):
@@ -208,7 +203,7 @@ def _read_lines(path: Path) -> tuple[dict[str, Any], list[str]]:
         )
     if len(lines) - 1 != steps:
         raise TraceError(_complaint(path, f"it holds {len(lines) - 1} of {steps} events"))
-    if _checksum(lines[1:]) != checksum:
+    if checksum(lines[1:]) != expected:
         raise TraceError(_complaint(path, "its lines do not match the checksum in its header"))
     return header, lines[1:]
 
@@ -217,10 +212,6 @@ def _sprite(entry: dict[str, Any]) -> Sprite:
     width, height = entry["size"]
     data = zlib.decompress(base64.b64decode(entry["rgba"]))
     return Sprite(np.frombuffer(data, np.uint8).reshape(height, width, 4), tuple(entry["hot"]))
-
-
-def _checksum(lines: list[str]) -> int:
-    return zlib.crc32("\n".join(lines).encode())
 
 
 def _complaint(path: Path, reason: str) -> str:

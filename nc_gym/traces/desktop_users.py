@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from random import Random
-from typing import NamedTuple
 
-from nc_gym.machines.desktop_events import BIN, BUTTONS, HEIGHT, WIDTH, Event, event
+from nc_gym.machines.desktop_events import BIN, BUTTONS, HEIGHT, WIDTH, event
 from nc_gym.machines.window import Window
+from nc_gym.traces.desktop_hand import Act, Hand
+from nc_gym.traces.mix import check_user, draw_user
 from nc_gym.traces.words import Split, random_sum, random_word, unknown_command, weighted
 
 USERS: tuple[str, ...] = ("goal", "slow", "fast")
@@ -30,13 +31,6 @@ _LINES: tuple[tuple[str, int], ...] = (
 )  # fmt: skip
 
 
-class Act(NamedTuple):
-    """One event and what the user means by it."""
-
-    event: Event
-    purpose: str
-
-
 class GoalUser:
     """A user that wants something: each plan is one goal, carried out.
 
@@ -48,9 +42,8 @@ class GoalUser:
     def __init__(self, rng: Random, split: Split) -> None:
         self.rng = rng
         self.split = split
-        self._at = (WIDTH // 2, HEIGHT // 2)
+        self._hand = Hand(rng)
         self._files: list[str] = []
-        self._acts: list[Act] = []
 
     def plan(self, windows: Sequence[Window]) -> list[Act]:
         """Returns the events of the next goal.
@@ -58,7 +51,6 @@ class GoalUser:
         Args:
             windows: the open windows, lowest first.
         """
-        self._acts = []
         shown = [window for window in windows if not window.minimized]
         hidden = [window for window in windows if window.minimized]
         goals: list[tuple[Callable[[], None], int]] = [(self._cancel_menu, 5), (self._wander, 5), (self._idle, 2)]
@@ -80,35 +72,7 @@ class GoalUser:
         if len(shown) > 1:
             goals.append((lambda: self._raise(shown), 12))
         weighted(self.rng, *zip(*goals, strict=True))()
-        return self._acts
-
-    def _do(self, x: int, y: int, button: str = "none", key: str = "noop", purpose: str = "point") -> None:
-        self._at = (min(max(x, 0), WIDTH - 1), min(max(y, 0), HEIGHT - 1))
-        self._acts.append(Act(event(*self._at, button, key), purpose))
-
-    def _go(self, x: int, y: int) -> None:
-        """Moves towards pixel (x, y), with some stops on the way; the event that follows arrives there."""
-        start, count = self._at, self.rng.choice((0, 0, 0, 1, 1, 2, 3))
-        for stop in range(1, count + 1):
-            share = stop / (count + 1)
-            on_x = round(start[0] + (x - start[0]) * share) + self.rng.randint(-6, 6)
-            on_y = round(start[1] + (y - start[1]) * share) + self.rng.randint(-6, 6)
-            self._do(on_x, on_y)
-
-    def _click(self, x: int, y: int, purpose: str, button: str = "left click") -> None:
-        self._go(x, y)
-        self._do(x, y, button, purpose=purpose)
-
-    def _press(self, key: str, purpose: str) -> None:
-        self._do(*self._at, key=key, purpose=purpose)
-
-    def _type(self, text: str, purpose: str) -> None:
-        """Types ``text``; now and then a wrong letter comes out and is taken back."""
-        for char in text:
-            if self.rng.random() < 0.02:
-                self._press(self.rng.choice("abcdefghijklmnopqrstuvwxyz"), purpose)
-                self._press("Backspace", purpose)
-            self._press("Enter" if char == "\n" else char, purpose)
+        return self._hand.taken()
 
     def _point_in(self, window: Window, shown: Sequence[Window], title: bool) -> tuple[int, int] | None:
         """Returns a pixel of a window's title (left of its buttons) or content that no other window covers."""
@@ -127,58 +91,50 @@ class GoalUser:
     def _open(self) -> None:
         title = self.rng.choice(_MENU_ROWS)
         if self.rng.random() < 0.6:
-            self._click(*LAUNCHERS[title], f"open {title}")
+            self._hand.click(*LAUNCHERS[title], f"open {title}")
         else:
             top = self._open_menu()
-            self._click(top[0] + self.rng.randrange(8, 72), top[1] + 24 * _MENU_ROWS.index(title) + 12, f"open {title}")
+            row = top[1] + 24 * _MENU_ROWS.index(title) + 12
+            self._hand.click(top[0] + self.rng.randrange(8, 72), row, f"open {title}")
 
     def _open_menu(self) -> tuple[int, int]:
         """Opens the menu from the panel or on the desktop; returns the pixel of its upper left corner."""
         if self.rng.random() < 0.7:
-            self._click(*_MENU, "open menu")
+            self._hand.click(*_MENU, "open menu")
             return 4, PANEL_TOP - 72
         x, y = (
             self.rng.randrange(208, 228),
             self.rng.randrange(0, 28),
         )  # seldom covered, and the menu fits on the screen
-        self._click(x, y, "open menu", "right click")
+        self._hand.click(x, y, "open menu", "right click")
         return x, y
 
     def _cancel_menu(self) -> None:
         top = self._open_menu()
         for _ in range(self.rng.randint(0, 4)):
-            self._do(top[0] + self.rng.randrange(4, 80), top[1] + self.rng.randrange(72), purpose="look at menu")
-        self._click(self.rng.randrange(240, WIDTH), self.rng.randrange(PANEL_TOP - 20, PANEL_TOP), "cancel menu")
+            self._hand.do(top[0] + self.rng.randrange(4, 80), top[1] + self.rng.randrange(72), purpose="look at menu")
+        self._hand.click(self.rng.randrange(240, WIDTH), self.rng.randrange(PANEL_TOP - 20, PANEL_TOP), "cancel menu")
 
     def _wander(self) -> None:
         for _ in range(self.rng.randint(1, 5)):
-            self._do(self.rng.randrange(WIDTH), self.rng.randrange(HEIGHT), purpose="wander")
+            self._hand.do(self.rng.randrange(WIDTH), self.rng.randrange(HEIGHT), purpose="wander")
 
     def _idle(self) -> None:
         for _ in range(self.rng.randint(1, 3)):
-            self._press("noop", "idle")
+            self._hand.press("noop", "idle")
 
     def _task(self, window: Window, purpose: str, button: str = "left click") -> None:
-        self._click(117 + 64 * window.task + self.rng.randrange(8, 56), 228, f"{purpose} {window.title}", button)
+        self._hand.click(117 + 64 * window.task + self.rng.randrange(8, 56), 228, f"{purpose} {window.title}", button)
 
     def _raise(self, shown: Sequence[Window]) -> None:
         window = self.rng.choice(shown[:-1])
         place = self._point_in(window, shown, title=self.rng.random() < 0.5 or window.title == "Calc")
         if self.rng.random() < 0.25:
-            self._press("Alt-Tab", "raise another")
+            self._hand.press("Alt-Tab", "raise another")
         elif place is None or self.rng.random() < 0.3:
             self._task(window, "raise")
         else:
-            self._click(*place, f"raise {window.title}")
-
-    def _drag(self, x: int, y: int, to: tuple[int, int], purpose: str) -> None:
-        self._go(x, y)
-        self._do(x, y, "left press", purpose=purpose)
-        count = self.rng.randint(1, 4)
-        for step in range(1, count + 1):
-            share = step / count
-            self._do(round(x + (to[0] - x) * share), round(y + (to[1] - y) * share), purpose=purpose)
-        self._do(*to, "left release", purpose=purpose)
+            self._hand.click(*place, f"raise {window.title}")
 
     def _drag_title(self, window: Window, shown: Sequence[Window]) -> None:
         place = self._point_in(window, shown, title=True)
@@ -187,7 +143,7 @@ class GoalUser:
             return
         x = min(max(place[0] + self.rng.randint(-100, 100), 8), WIDTH - 8)
         y = min(max(place[1] + self.rng.randint(-80, 80), 8), PANEL_TOP - 12)
-        self._drag(*place, (x, y), f"move {window.title}")
+        self._hand.drag(*place, (x, y), f"move {window.title}")
 
     def _resize(self, window: Window) -> None:
         right, bottom = window.x + window.width + 1, window.y + window.height + 1
@@ -196,11 +152,11 @@ class GoalUser:
             return
         x = min(max(right + self.rng.randint(-90, 90), window.x + 100), WIDTH - 4)
         y = min(max(bottom + self.rng.randint(-60, 60), window.y + 60), PANEL_TOP - 4)
-        self._drag(right, bottom, (x, y), f"resize {window.title}")
+        self._hand.drag(right, bottom, (x, y), f"resize {window.title}")
 
     def _minimize(self, window: Window, shown: Sequence[Window]) -> None:
         if window is shown[-1] and self.rng.random() < 0.8:
-            self._click(window.x + window.width - 40, window.y - 8, f"minimize {window.title}")
+            self._hand.click(window.x + window.width - 40, window.y - 8, f"minimize {window.title}")
         elif window is shown[-1]:
             self._task(window, "minimize")
         else:
@@ -208,24 +164,24 @@ class GoalUser:
 
     def _maximize(self, window: Window) -> None:
         if self.rng.random() < 0.5:
-            self._click(window.x + window.width - 24, window.y - 8, f"maximize {window.title}")
+            self._hand.click(window.x + window.width - 24, window.y - 8, f"maximize {window.title}")
         else:
-            self._click(window.x + 20, window.y - 8, f"maximize {window.title}", "double click")
+            self._hand.click(window.x + 20, window.y - 8, f"maximize {window.title}", "double click")
 
     def _close(self, window: Window, shown: Sequence[Window]) -> None:
         if window is not shown[-1]:
             self._raise(shown)
         elif self.rng.random() < 0.7:
-            self._click(window.x + window.width - 8, window.y - 8, f"close {window.title}")
+            self._hand.click(window.x + window.width - 8, window.y - 8, f"close {window.title}")
         else:
-            self._press("Alt-F4", f"close {window.title}")
+            self._hand.press("Alt-F4", f"close {window.title}")
 
     def _use(self, window: Window, shown: Sequence[Window]) -> None:
         """Works in a window; one that does not have the keyboard is only raised."""
         place = self._point_in(window, shown, title=window.title == "Calc")
         if not window.active or window is not shown[-1]:
             if place is not None:
-                self._click(*place, f"raise {window.title}")
+                self._hand.click(*place, f"raise {window.title}")
             else:
                 self._task(window, "raise")
         elif window.title == "Term":
@@ -238,7 +194,7 @@ class GoalUser:
     def _command(self, window: Window) -> None:
         if self.rng.random() < 0.07:
             place = (window.x + window.width // 2, window.y + window.height // 2)
-            self._click(*place, "scroll Term", self.rng.choice(("wheel up", "wheel down")))
+            self._hand.click(*place, "scroll Term", self.rng.choice(("wheel up", "wheel down")))
             return
         name = random_word(self.rng, self.split)
         if self.rng.random() < 0.5 or not self._files:
@@ -248,9 +204,9 @@ class GoalUser:
             unknown=unknown_command(self.rng, self.split),
         )  # fmt: skip
         if self.rng.random() < 0.06:
-            self._press("Up", "recall in Term")
+            self._hand.press("Up", "recall in Term")
             line = ""
-        self._type(line + "\n", "type in Term")
+        self._hand.type(line + "\n", "type in Term")
 
     def _compute(self, window: Window) -> None:
         text = random_sum(self.rng, self.split).replace("+", self.rng.choice("+*")) + "="
@@ -259,25 +215,25 @@ class GoalUser:
         elif self.rng.random() < 0.2:
             text += self.rng.choice("+-*/") + self.rng.choice("123456789") + "="
         if self.rng.random() < 0.25:
-            self._do(window.x + 60, window.y + 16, purpose="compute")
-            self._type(text.replace("C", " ").replace("=", "\n"), "compute")
+            self._hand.do(window.x + 60, window.y + 16, purpose="compute")
+            self._hand.type(text.replace("C", " ").replace("=", "\n"), "compute")
             return
         for char in text:
             row = next(i for i, keys in enumerate(_CALCULATOR) if char in keys)
             x = window.x + 4 + 36 * _CALCULATOR[row].index(char) + self.rng.randrange(6, 26)
-            self._do(x, window.y + 32 + 28 * row + self.rng.randrange(4, 20), "left click", purpose="compute")
+            self._hand.do(x, window.y + 32 + 28 * row + self.rng.randrange(4, 20), "left click", purpose="compute")
 
     def _write(self, window: Window) -> None:
         kind = self.rng.random()
         if kind < 0.06:
-            self._click(window.x + 60, window.y + 8, "save in Edit")
+            self._hand.click(window.x + 60, window.y + 8, "save in Edit")
         elif kind < 0.25:
             for _ in range(self.rng.randint(1, 6)):
                 keys = ("Up", "Down", "Left", "Right", "Home", "End", "Backspace", "Enter")
-                self._press(self.rng.choice(keys), "edit in Edit")
+                self._hand.press(self.rng.choice(keys), "edit in Edit")
         else:
             words = [random_word(self.rng, self.split) for _ in range(self.rng.randint(1, 3))]
-            self._type(" ".join(words) + self.rng.choice((" ", "\n", ". ", ", ", "\n")), "type in Edit")
+            self._hand.type(" ".join(words) + self.rng.choice((" ", "\n", ". ", ", ", "\n")), "type in Edit")
 
 
 class RandomUser:
@@ -321,7 +277,7 @@ class RandomUser:
 
 def session_user(seed: int, index: int, split: Split, users: Mapping[str, float]) -> str:
     """Returns which of ``users`` (name to share) plays session ``index`` of the recording ``seed``."""
-    return weighted(Random(f"desktop user/{seed}/{split}/{index}"), tuple(users), tuple(users.values()))
+    return draw_user("desktop user", seed, index, split, users)
 
 
 def make_user(name: str, seed: int, index: int, split: Split) -> GoalUser | RandomUser:
@@ -330,7 +286,6 @@ def make_user(name: str, seed: int, index: int, split: Split) -> GoalUser | Rand
     Raises:
         ValueError: there is no such user.
     """
-    if name not in USERS:
-        raise ValueError(f"unknown user {name!r}; there are {', '.join(USERS)}: choose one of them")
+    check_user(name, USERS)
     rng = Random(f"desktop events/{name}/{seed}/{split}/{index}")
     return GoalUser(rng, split) if name == "goal" else RandomUser(rng, split, fast=name == "fast")

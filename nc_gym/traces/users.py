@@ -1,13 +1,13 @@
 """Seeded synthetic users: streams of (event, family) pairs that operate a terminal the way people do.
 
 A goal-directed user chooses commands (``commands.py``), makes typing mistakes and repairs them, recalls earlier lines
-and cancels some. A typist hits random keys. Both keep their own books and need no feedback from the screen.
+and cancels some. A typist (``typist.py``) hits random keys. Both keep their own books and need no feedback from the
+screen.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
 from random import Random
@@ -15,18 +15,16 @@ from random import Random
 from nc_gym.machines.keys import KEY_INDEX, NOOP, encode
 from nc_gym.traces.commands import DRILL_WEIGHTS, GOAL_WEIGHTS, RECALL_WEIGHTS, CommandChooser
 from nc_gym.traces.home import FAMILY_INDEX, Home
-from nc_gym.traces.words import Split, random_sum, random_word, split_of, unknown_command, weighted
-
-Events = Iterator[tuple[int, int]]
+from nc_gym.traces.mix import check_user, draw_user
+from nc_gym.traces.presses import Events, press
+from nc_gym.traces.typist import Typist
+from nc_gym.traces.words import Split, random_sum, random_word, weighted
 
 USERS: tuple[str, ...] = ("goal", "recall", "typist", "short", "drill")
 DEFAULT_MIX: Mapping[str, float] = {"goal": 0.7, "recall": 0.2, "typist": 0.1}
 SHORT_STEPS = (40, 64)
 _IDLE_SHARE = 0.03
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
-_PRINTABLE = "".join(chr(code) for code in range(32, 127))
-_ALNUM = _LETTERS + _LETTERS.upper() + "0123456789"
-_WORD = re.compile("[A-Za-z0-9]{2,}")
 
 
 @dataclass(frozen=True)
@@ -43,12 +41,12 @@ class Habits:
 
 
 GOAL_HABITS = Habits()
-DRILL_HABITS = Habits(slip=0.0, recall=0.12, blank=0.01, cancel=0.01, kill=0.03, complete=0.1, amend=0.04)
+DRILL_HABITS = Habits(slip=0.0, recall=0.18, blank=0.01, cancel=0.01, kill=0.03, complete=0.1, amend=0.04)
 
 
 def session_user(seed: int, index: int, split: Split, users: Mapping[str, float]) -> str:
     """Returns which of ``users`` (name to share) plays session ``index`` of the recording ``seed``."""
-    return weighted(Random(f"user/{seed}/{split}/{index}"), tuple(users), tuple(users.values()))
+    return draw_user("user", seed, index, split, users)
 
 
 def session_events(user: str, seed: int, index: int, split: Split, steps: int) -> list[tuple[int, int]]:
@@ -64,8 +62,7 @@ def session_events(user: str, seed: int, index: int, split: Split, steps: int) -
     Returns:
         (event, family) pairs; the family index is 0 except for Enter.
     """
-    if user not in USERS:
-        raise ValueError(f"unknown user {user!r}; there are {', '.join(USERS)}: choose one of them")
+    check_user(user, USERS)
     rng = Random(f"events/{user}/{seed}/{split}/{index}")
     if user == "short":
         steps = min(steps, rng.randint(*SHORT_STEPS))
@@ -84,11 +81,6 @@ def _with_idle(stream: Events, rng: Random) -> Events:
             for _ in range(weighted(rng, (1, 2, 4), (85, 12, 3))):
                 yield NOOP, 0
         yield pair
-
-
-def _keys(*names: str) -> Events:
-    for name in names:
-        yield KEY_INDEX[name], 0
 
 
 class GoalUser:
@@ -145,9 +137,9 @@ class GoalUser:
             if self.rng.random() < self.habits.slip:
                 wrong = self._slip(line, position)
                 yield from ((event, 0) for event in encode(wrong))
-                yield from _keys(*["Backspace"] * len(wrong))
+                yield from press(*["Backspace"] * len(wrong))
             if self.rng.random() < 0.0006:
-                yield from _keys("Ctrl-L")
+                yield from press("Ctrl-L")
             yield KEY_INDEX[line[position]], 0
             position += 1
 
@@ -163,7 +155,7 @@ class GoalUser:
 
     def _abandon(self, line: str, key: str) -> Events:
         yield from self._type(line[: self.rng.randint(1, len(line))])
-        yield from _keys(key)
+        yield from press(key)
 
     def _fix_in_the_middle(self, line: str) -> Events:
         """Types ``line`` with one mistake, walks left to it, repairs it, and enters from there or from the end."""
@@ -172,11 +164,11 @@ class GoalUser:
         replaced = self.rng.random() < 0.5 or not wrong
         tail = line[place + 1 :] if replaced else line[place:]
         yield from self._type(line[:place] + wrong + tail)
-        yield from _keys(*["Left"] * len(tail), *["Backspace"] * len(wrong))
+        yield from press(*["Left"] * len(tail), *["Backspace"] * len(wrong))
         if replaced:
             yield KEY_INDEX[line[place]], 0
         if self.rng.random() < 0.5:
-            yield from _keys(*["Right"] * len(tail))
+            yield from press(*["Right"] * len(tail))
         yield from self._enter(line)
 
     def _completable(self, line: str) -> bool:
@@ -189,12 +181,12 @@ class GoalUser:
     def _complete(self, line: str) -> Events:
         command, _, name = line.rpartition(" ")
         yield from self._type(f"{command} {name[:2]}")
-        yield from _keys("Tab")
+        yield from press("Tab")
         yield from self._enter(line + (" " if name in self.home.files() else "/"))
 
     def _empty_line(self) -> Events:
         if self.rng.random() < 0.35:
-            yield from _keys("Ctrl-L")
+            yield from press("Ctrl-L")
         else:
             yield from self._enter("")
 
@@ -203,17 +195,17 @@ class GoalUser:
         history = self.home.history
         up = min(len(history), weighted(self.rng, (1, 2, 3, 4), (62, 24, 9, 5)))
         down = 1 if up > 1 and self.rng.random() < 0.2 else 0
-        yield from _keys(*["Up"] * up, *["Down"] * down)
+        yield from press(*["Up"] * up, *["Down"] * down)
         line = history[-(up - down)]
         habit = self.rng.random()
         if habit < 0.08:
-            yield from _keys("Ctrl-U" if self.rng.random() < 0.5 else "Ctrl-C")
+            yield from press("Ctrl-U" if self.rng.random() < 0.5 else "Ctrl-C")
             return
         if habit < 0.45:
             new = self._edited_end(line)
             if new is not None:
                 cut, text = new
-                yield from _keys(*["Backspace"] * cut)
+                yield from press(*["Backspace"] * cut)
                 yield from self._type(text)
                 line = line[: len(line) - cut] + text
         yield from self._enter(line)
@@ -230,89 +222,3 @@ class GoalUser:
         if names and head in ("cat", "rm"):
             return len(last), self.rng.choice(names)
         return len(last), random_word(self.rng, self.split)
-
-
-class Typist:
-    """A user that hits random keys. Lines with characters that mean something to bash are cancelled, never entered.
-
-    Args:
-        rng: the session's random stream.
-        split: which words may be entered.
-    """
-
-    def __init__(self, rng: Random, split: Split) -> None:
-        self.rng = rng
-        self.split = split
-        self.entered = 0
-
-    def events(self) -> Events:
-        """Yields (event, family) pairs without end."""
-        makers = (self._noise, self._line, self._quoted, self._open_quote, self._history, self._empty)
-        while True:
-            yield from weighted(self.rng, makers, (38, 34, 12, 3, 8, 5))()
-
-    def _enter(self) -> Events:
-        yield KEY_INDEX["Enter"], FAMILY_INDEX["typist"]
-        self.entered += 1
-
-    def _text(self, text: str) -> Events:
-        return ((event, 0) for event in encode(text))
-
-    def _noise(self) -> Events:
-        """Types random printable characters and editing keys, then cancels the line."""
-        for _ in range(self.rng.randint(2, 24)):
-            if self.rng.random() < 0.85:
-                yield KEY_INDEX[self.rng.choice(_PRINTABLE)], 0
-            else:
-                yield from _keys(weighted(self.rng, ("Backspace", "Left", "Right", "Ctrl-L"), (40, 35, 20, 5)))
-        if self.rng.random() < 0.35:
-            yield from _keys("Ctrl-U")
-        yield from _keys("Ctrl-C")
-
-    def _word(self, length: int = 0) -> str:
-        """Returns 1-7 (or ``length``) letters of both cases and digits that belong to this user's split."""
-        while True:
-            word = "".join(self.rng.choices(_ALNUM, k=length or self.rng.randint(1, 7)))
-            if split_of(word) == self.split:
-                return word
-
-    def _line(self) -> Events:
-        """Enters an unknown command with arguments that mean nothing to bash."""
-        words = [unknown_command(self.rng, self.split)]
-        for _ in range(self.rng.randint(0, 3)):
-            words.append(self.rng.choice(("", "", *"-.,:+@%_/=^")) + self._word())
-        yield from self._text(" ".join(words))
-        if self.rng.random() < 0.3:
-            yield from self._text(self.rng.choice(_LETTERS))
-            yield from _keys("Backspace")
-        yield from self._enter()
-
-    def _quoted(self) -> Events:
-        """Echoes random printable characters between single quotes, where bash leaves them alone.
-
-        Wherever two or more letters and digits meet by chance they are drawn again as a word of this user's split.
-        """
-        marks = _PRINTABLE.replace("'", "")
-        words = ["".join(self.rng.choices(marks, k=self.rng.randint(1, 9))) for _ in range(self.rng.randint(1, 3))]
-        text = _WORD.sub(lambda chance: self._word(len(chance[0])), " ".join(words))
-        yield from self._text(f"echo '{text}'")
-        yield from self._enter()
-
-    def _open_quote(self) -> Events:
-        """Leaves a quote open, meets the continuation prompt, and gets out with Ctrl-C."""
-        yield from self._text(f"echo {self.rng.choice(chr(34) + chr(39))}{self._word()}")
-        yield from self._enter()
-        yield from self._text(self._word())
-        yield from _keys("Ctrl-C")
-
-    def _history(self) -> Events:
-        """Walks through earlier lines without editing them."""
-        for _ in range(self.rng.randint(1, 4)):
-            yield from _keys(weighted(self.rng, ("Up", "Down"), (70, 30)))
-        if self.entered and self.rng.random() < 0.5:
-            yield from self._enter()
-        else:
-            yield from _keys("Ctrl-C")
-
-    def _empty(self) -> Events:
-        yield from self._enter()

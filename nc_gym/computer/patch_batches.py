@@ -1,0 +1,208 @@
+"""Training batches of a computer with a pointer: whole sessions for the event log, some events for the painter.
+
+In: shards of the desktop. Out: dicts of tensors for ``patch_objective.losses``; every distinct patch state of a
+batch is listed once, in ``states``, and everything else refers to it by number.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from nc_gym.computer.codec import fit_codec
+from nc_gym.computer.objective import Batch
+from nc_gym.computer.patch_geometry import tiles_near
+from nc_gym.computer.patch_network import PatchNetwork
+from nc_gym.computer.patches import PatchFile, link_patches, read_patch_shard
+
+SPARE_PATCHES = 4  # unchanged patches that the painter gets per event, as a scout may be wrong
+MOST_PATCHES = 40  # changed patches that the painter gets per event, drawn at random: it paints each by itself
+QUIET_WEIGHT = 0.3  # of an event that changes nothing, against n ** 0.2 of one that changes n patches
+
+
+def fit_patch_codec(network: PatchNetwork, shards: list[Path], seed: int) -> None:
+    """Finds the codec's tiles and the pointer's images, most frequent first, in place."""
+    tiles: dict[bytes, int] = {}
+    images: dict[tuple[bytes, bytes], int] = {}
+    for path in shards:
+        shard = read_patch_shard(path)
+        states = np.concatenate([shard["delta_state"], shard["screen0"].reshape(-1)])
+        of_patch = np.bincount(states, minlength=len(shard["patches"]))
+        counts = np.bincount(
+            shard["patches"].reshape(-1), np.repeat(of_patch, shard["patches"].shape[1]), len(shard["tiles"])
+        )
+        for tile, n in zip(shard["tiles"], counts, strict=True):
+            tiles[tile.tobytes()] = tiles.get(tile.tobytes(), 0) + int(n)
+        shown = np.bincount(shard["sprite"], minlength=len(shard["sprites"]))
+        for image, hot, n in zip(shard["sprites"], shard["hots"].astype(np.int64), shown, strict=True):
+            key = image.tobytes(), hot.tobytes()
+            images[key] = images.get(key, 0) + int(n)
+    shape = network.codec.prototypes.shape[1:]
+    found = np.frombuffer(b"".join(tiles), np.uint8).reshape(-1, *shape)
+    fit_codec(network.codec, found, np.array(list(tiles.values())), seed)
+    ranked = sorted(images, key=lambda key: -images[key])[: network.config.num_sprites]
+    for k, (image, hot) in enumerate(ranked):
+        network.sprites[k] = torch.from_numpy(np.frombuffer(image, np.uint8).reshape(network.sprites[k].shape).copy())
+        network.hots[k] = torch.from_numpy(np.frombuffer(hot, np.int64).copy())
+
+
+@dataclass
+class _Part:
+    """The arrays of one session in a batch, entries still numbered as in its file."""
+
+    file: int
+    log: dict[str, NDArray]
+    painter: dict[str, NDArray]
+
+
+class PatchData:
+    """All sessions of some shards, drawn in random batches.
+
+    Args:
+        shards: shard files of the desktop.
+        network: its codec and images name what the shards hold.
+        max_events: longer sessions are cut.
+        workers: processes that link shards not yet cached.
+    """
+
+    def __init__(self, shards: list[Path], network: PatchNetwork, max_events: int, workers: int = 2) -> None:
+        self.config = network.config
+        jobs = [(path, network.codec, network.sprites) for path in shards]
+        if workers > 1 and len(jobs) > 1:
+            with multiprocessing.get_context("spawn").Pool(workers) as pool:
+                paths = pool.starmap(link_patches, jobs, chunksize=1)
+        else:
+            paths = [link_patches(*job) for job in jobs]
+        self.files = [PatchFile.load(p) for p in paths]
+        self.sessions = [(f, s) for f, file in enumerate(self.files) for s in range(len(file.family))]
+        self.max_events = max_events
+
+    def batch(self, chosen: list[int], painted: int, generator: torch.Generator) -> Batch:
+        """Returns a batch of sessions, with about ``painted`` of their events for the painter."""
+        rng = np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
+        share = max(1, painted // len(chosen))
+        parts = [self._part(*self.sessions[i], share, rng) for i in chosen]
+        T = max(len(part.log["event"]) for part in parts)
+        codes, number = self._number_states(parts)
+        columns: dict[str, list[NDArray]] = {}
+        log = {name: _pad([part.log[name] for part in parts], T) for name in parts[0].log if name in _PER_TOKEN}
+        valid = np.arange(T) < np.array([len(part.log["event"]) for part in parts])[:, None]
+        events = 0
+        for b, part in enumerate(parts):
+            file = self.files[part.file]
+            for name in ("change_state", "canvas", "target", "version"):
+                source = part.log if name == "change_state" else part.painter
+                columns.setdefault(name, []).append(number(part.file, file.state[source[name]]))
+            columns.setdefault("change_place", []).append(file.place[part.log["change_state"]])
+            columns.setdefault("change_token", []).append(part.log["change_event"] + b * T)
+            columns.setdefault("at", []).append(part.painter["at"] + b * T)
+            columns.setdefault("patch_event", []).append(part.painter["patch_event"] + events)
+            for name in ("place", "age", "weight"):
+                columns.setdefault(name, []).append(part.painter[name])
+            events += len(part.painter["at"])
+        arrays = log | {name: np.concatenate(values) for name, values in columns.items()}
+        arrays |= {"valid": valid, "states": codes}
+        return {
+            name: torch.from_numpy(array.astype(np.int64) if array.dtype.kind in "iu" else array)
+            for name, array in arrays.items()
+        }
+
+    def batches(self, events: int, painted: int, generator: torch.Generator) -> Iterator[Batch]:
+        """Yields random batches of whole sessions with about ``events`` events, without end."""
+        mean = np.mean([len(file.events) / len(file.family) for file in self.files])
+        size = max(1, round(events / min(float(mean), self.max_events)))
+        while True:
+            order = torch.randperm(len(self.sessions), generator=generator).tolist()
+            for i in range(0, len(order), size):
+                yield self.batch(order[i : i + size], painted, generator)
+
+    def _part(self, f: int, s: int, painted: int, rng: np.random.Generator) -> _Part:
+        """Gathers one session."""
+        file, c = self.files[f], self.config
+        first = int(file.starts[s])
+        T = min(int(file.starts[s + 1]) - first, self.max_events)
+        events, shown = file.events[first : first + T].astype(np.int64), file.shown(s, c.num_patches)[: T + 1]
+        pointers = np.concatenate([file.pointer0[s : s + 1, :2], events[:, :2]]).astype(np.int64)
+        sprites = np.concatenate([file.pointer0[s : s + 1, 2], file.sprite[first : first + T]])
+        patch, inner, inside = (x.numpy() for x in tiles_near(c, torch.from_numpy(events[:, :2])))
+        near = file.codes[file.state[shown[np.arange(T)[:, None], patch]], inner]
+        counts = file.hi[first : first + T] - file.lo[first : first + T]
+        changed = np.arange(file.lo[first], file.hi[first + T - 1])
+        log = {
+            "event": events,
+            "moved": np.diff(pointers, axis=0),
+            "before": pointers[:-1],
+            "sprite_in": sprites[:-1],
+            "sprite": sprites[1:],
+            "near": np.where(inside, near, c.num_codes),
+            "motion": file.motion[first : first + T],
+            "changes": (counts > 0).astype(np.int64),
+            "change_state": changed,
+            "change_event": file.when[changed].astype(np.int64),
+        }
+        return _Part(f, log, self._painted(file, first, counts, shown, painted, rng))
+
+    def _painted(
+        self, file: PatchFile, first: int, counts: NDArray, shown: NDArray, painted: int, rng: np.random.Generator
+    ) -> dict[str, NDArray]:
+        """Chooses events of a session for the painter and gathers what it needs."""
+        weight = np.where(counts > 0, counts.clip(min=1) ** 0.2, QUIET_WEIGHT)
+        number = min(painted, len(counts))
+        at = np.sort(rng.choice(len(counts), number, replace=False, p=weight / weight.sum()))
+        event, place, target, weight_of = [], [], [], []
+        for a, t in enumerate(at):
+            entries = np.arange(file.lo[first + t], file.hi[first + t])
+            spare = np.setdiff1d(rng.choice(self.config.num_patches, SPARE_PATCHES, replace=False), file.place[entries])
+            n = len(entries)
+            if n > MOST_PATCHES:
+                entries = rng.choice(entries, MOST_PATCHES, replace=False)
+            patches = len(entries) + len(spare)
+            weight_of.append(np.full(patches, max(n, 1) ** 0.3 / patches))  # or windows would drown typing
+            event.append(np.full(patches, a))
+            place.append(np.concatenate([file.place[entries].astype(np.int64), spare]))
+            target.append(np.concatenate([entries, shown[t][spare]]))
+        events, places = np.concatenate(event), np.concatenate(place)
+        entry = shown[at[events], places]
+        version, age = [], []
+        for _ in range(self.config.versions):
+            before = file.earlier[entry]
+            version.append(before)
+            age.append(np.where(before == entry, -1, at[events] - file.when[before]))
+            entry = before
+        return {
+            "at": at, "canvas": shown[at], "patch_event": events, "place": places, "target": np.concatenate(target),
+            "version": np.stack(version, 1), "age": np.stack(age, 1), "weight": np.concatenate(weight_of),
+        }  # fmt: skip
+
+    def _number_states(self, parts: list[_Part]):  # type: ignore[no-untyped-def]  # array and a local function
+        """Lists the distinct states of a batch; returns their codes (U, 16) and what numbers them."""
+        offsets = np.cumsum([0, *(len(file.codes) for file in self.files)])
+        used = np.unique(
+            np.concatenate(
+                [
+                    offsets[part.file] + self.files[part.file].state[entries].reshape(-1)
+                    for part in parts
+                    for entries in (
+                        part.log["change_state"],
+                        *(part.painter[n] for n in ("canvas", "target", "version")),
+                    )
+                ]
+            )
+        )
+        of_file = np.searchsorted(offsets, used, side="right") - 1
+        codes = np.stack([self.files[f].codes[u - offsets[f]] for f, u in zip(of_file, used, strict=True)])
+        return codes, lambda file, state: np.searchsorted(used, offsets[file] + state)
+
+
+_PER_TOKEN = ("event", "moved", "before", "sprite_in", "sprite", "near", "motion", "changes")
+
+
+def _pad(arrays: list[NDArray], length: int) -> NDArray:
+    """Stacks (T, ...) arrays, zeros behind the shorter ones."""
+    return np.stack([np.concatenate([a, np.zeros((length - len(a), *a.shape[1:]), a.dtype)]) for a in arrays])

@@ -1,0 +1,70 @@
+"""Where tiles are: a tile of the screen is a row and a column, or a patch and a place in it (raster order)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from nc_gym.computer.config import NeuralComputerConfig
+
+NEAR = 5  # tiles along the side of the square around the pointer that the log sees
+
+
+def tile_at(config: NeuralComputerConfig, patch: Tensor, inner: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns row and column of the tiles ``inner`` of patches."""
+    row = patch // config.patch_columns * config.patch + inner // config.patch
+    return row, patch % config.patch_columns * config.patch + inner % config.patch
+
+
+def patch_at(config: NeuralComputerConfig, row: Tensor, column: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns patch, place in it, and whether they are on the screen, of tiles at rows and columns.
+
+    What is outside is moved to the nearest edge.
+    """
+    inside = (row >= 0) & (row < config.tile_rows) & (column >= 0) & (column < config.tile_columns)
+    row, column = row.clamp(0, config.tile_rows - 1), column.clamp(0, config.tile_columns - 1)
+    patch = row // config.patch * config.patch_columns + column // config.patch
+    return patch, row % config.patch * config.patch + column % config.patch, inside
+
+
+def tiles_near(config: NeuralComputerConfig, pointer: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns ``patch_at`` of the square of tiles around pointers (T, 2), column and row: each (T, NEAR ** 2)."""
+    offset = torch.arange(NEAR, device=pointer.device) - NEAR // 2
+    row = (pointer[:, 1, None, None] + offset[:, None]).expand(-1, NEAR, NEAR).flatten(1)
+    column = (pointer[:, 0, None, None] + offset).expand(-1, NEAR, NEAR).flatten(1)
+    return patch_at(config, row, column)
+
+
+def cut(config: NeuralComputerConfig, codes: Tensor) -> Tensor:
+    """Cuts framebuffers (A, tiles) into patches (A, patches, 16)."""
+    x = codes.view(-1, config.patch_rows, config.patch, config.patch_columns, config.patch)
+    return x.transpose(2, 3).reshape(len(codes), config.num_patches, config.patch**2)
+
+
+def moved_codes(config: NeuralComputerConfig, codes: Tensor, event: Tensor, place: Tensor, motion: Tensor) -> Tensor:
+    """Returns what a motion brings to P patches, codes (P, 16); ``num_codes`` where nothing comes from or none moves.
+
+    Args:
+        config: gives the geometry.
+        codes: framebuffers (A, patches, 16).
+        event: (P,), which framebuffer.
+        place: (P,), which patch.
+        motion: (A, 2), rows and columns of tiles.
+    """
+    row, column = tile_at(config, place[:, None], torch.arange(config.patch**2, device=codes.device))
+    patch, inner, inside = patch_at(config, row - motion[event, :1], column - motion[event, 1:])
+    inside &= (motion[event] != 0).any(1, keepdim=True)
+    return torch.where(inside, codes[event[:, None], patch, inner], config.num_codes)
+
+
+def tiles_beside(config: NeuralComputerConfig, codes: Tensor, event: Tensor, row: Tensor, column: Tensor) -> Tensor:
+    """Returns the codes (Q, 3) left of, at and right of Q tiles in framebuffers (A, patches, 16); 0 outside."""
+    beside = column[:, None] + torch.arange(-1, 2, device=codes.device)
+    patch, inner, inside = patch_at(config, row[:, None].expand_as(beside), beside)
+    return torch.where(inside, codes[event[:, None], patch, inner], 0)
+
+
+def rank_in_event(event: Tensor, events: int) -> tuple[Tensor, Tensor]:
+    """Returns the rank of each of P sorted entries within its event (P,), and how many each event has (events,)."""
+    count = torch.bincount(event, minlength=events)
+    return torch.arange(len(event), device=event.device) - (count.cumsum(0) - count)[event], count

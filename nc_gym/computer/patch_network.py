@@ -1,0 +1,41 @@
+"""The whole network of a neural computer with a pointer: codec, log, scout, painter and renderer in one module."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from nc_gym.computer.codec import TileCodec
+from nc_gym.computer.config import NeuralComputerConfig
+from nc_gym.computer.painter import Painter, PatchScout
+from nc_gym.computer.pointer_log import ChangeEncoder, OutlookHead, PatchEncoder, PointerLog
+from nc_gym.computer.renderer import Renderer
+
+SPRITE_SIDE = 32  # pixels
+
+
+class PatchNetwork(nn.Module):
+    """Everything that is trained, the codec's tables, and the pointer's images.
+
+    Attributes:
+        sprites: red, green, blue (each times opacity) and opacity of each image of the pointer, uint8 (K, 32, 32, 4).
+        hots: x and y of the pixel of the image that points, int64 (K, 2).
+    """
+
+    sprites: Tensor
+    hots: Tensor
+
+    def __init__(self, config: NeuralComputerConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.codec = TileCodec(config)
+        shape = (config.num_sprites, SPRITE_SIDE, SPRITE_SIDE, 4)
+        self.register_buffer("sprites", torch.zeros(shape, dtype=torch.uint8))
+        self.register_buffer("hots", torch.zeros(config.num_sprites, 2, dtype=torch.int64))
+        self.encoder = PatchEncoder(config)
+        self.changes = ChangeEncoder(config)
+        self.log = PointerLog(config)
+        self.outlook = OutlookHead(config)
+        self.scout = PatchScout(config)
+        self.painter = Painter(config)
+        self.renderer = Renderer(config)  # a patch's tiles are the slots of its group

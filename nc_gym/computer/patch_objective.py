@@ -1,0 +1,153 @@
+"""The training objective of a computer with a pointer: teacher-forced losses of a batch of sessions.
+
+For every event: cross-entropy of what h_t says by itself (whether something changes, pointer, motion, damage). For
+the events chosen for the painter: the scout's damage, the likelihood of damaged tiles under the mixture of their
+sources, and the flow-matching loss of the renderer on a share of the tiles. A batch is made by ``patch_batches.py``.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from nc_gym.computer.objective import Batch, flow_matching
+from nc_gym.computer.painter import DRAW, KEEP, MOVE, RECALLS, Canvas, Paint
+from nc_gym.computer.patch_geometry import moved_codes, tile_at, tiles_beside
+from nc_gym.computer.patch_network import PatchNetwork
+from nc_gym.computer.pointer_log import PointerTokens
+
+COPIED_SHARE = 0.12  # of the tiles that some source shows already, whose likelihood is computed
+DRAWN_SHARE = 0.4  # of the tiles that none shows
+RENDER_SHARE = 0.5  # of both, which the renderer trains on
+_DAMAGE_WEIGHT, _LOG_DAMAGE_WEIGHT = 0.3, 0.02  # per patch
+
+
+def copied(paint: Paint, kept: Tensor, moved: Tensor, versions: Tensor, target: Tensor) -> Tensor:
+    """Returns the likelihood (P, 16) of the target tiles under the sources that copy, float32.
+
+    Args:
+        paint: what the painter says.
+        kept: the framebuffer's codes (P, 16).
+        moved: codes that the motion brings (P, 16).
+        versions: codes of earlier states (P, V, 16).
+        target: (P, 16).
+    """
+    share = paint.source.float().softmax(-1)
+    recalled = paint.recall.float().softmax(-1) @ (versions == target[:, None]).float()  # (P, RECALLS, 16)
+    total = share[..., KEEP] * (kept == target) + share[..., MOVE] * (moved == target)
+    for r in range(RECALLS):
+        total = total + share[..., MOVE + 1 + r] * recalled[:, r]
+    return total
+
+
+def corrupt_states(states: Tensor, generator: torch.Generator, used_codes: int) -> Tensor:
+    """Replaces a tile of every hundredth patch state (U, 16) by a random one, so that a wrong tile does no harm."""
+    hit = torch.rand(states.shape, generator=generator) < 0.01 / states.shape[1]
+    return torch.where(hit, torch.randint(used_codes, states.shape, generator=generator), states)
+
+
+def log_terms(net: PatchNetwork, batch: Batch, encoded: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    """Returns h (B * T, d), the damage (B * T, patches), and the losses of what h says by itself."""
+    B, T = batch["valid"].shape
+    token, last = batch["change_token"], batch["change_token"] % T == T - 1
+    before = net.changes(encoded[batch["change_state"][~last]], batch["change_place"][~last], token[~last] + 1, B * T)
+    names = {"event": "event", "moved": "moved", "sprite": "sprite_in", "near": "near"}
+    tokens = PointerTokens(**{k: batch[v] for k, v in names.items()}, drawn=before.view(B, T, -1))
+    h = net.log(tokens).flatten(0, 1)
+    valid = batch["valid"].flatten()
+    outlook, events = net.outlook(h), valid.sum()
+
+    def ce(logits: Tensor, target: Tensor) -> Tensor:
+        return F.cross_entropy(logits[valid].float(), target.flatten()[valid], reduction="sum") / events
+
+    c = net.config
+    damaged = torch.zeros(B * T, c.num_patches, device=h.device)
+    damaged[token, batch["change_place"]] = 1.0
+    missed = F.binary_cross_entropy_with_logits(outlook.damage[valid].float(), damaged[valid], reduction="sum")
+    return (
+        h,
+        damaged,
+        {
+            "changes": ce(outlook.changes, batch["changes"]),
+            "pointer": ce(outlook.column, batch["event"][..., 0]) + ce(outlook.row, batch["event"][..., 1]),
+            "sprite": ce(outlook.sprite, batch["sprite"]),
+            "motion": ce(outlook.down, batch["motion"][..., 0] + c.tile_rows - 1)
+            + ce(outlook.right, batch["motion"][..., 1] + c.tile_columns - 1),
+            "outlook": _LOG_DAMAGE_WEIGHT * missed / events,
+        },
+    )
+
+
+def losses(net: PatchNetwork, batch: Batch, generator: torch.Generator, corrupted: bool) -> dict[str, Tensor]:
+    """Returns the loss terms, ``total`` among them, and detached measures of teacher-forced accuracy.
+
+    Args:
+        net: the network.
+        batch: sessions and the events chosen for the painter.
+        generator: source of noise and of choices of tiles.
+        corrupted: let the network see a few wrong tiles.
+    """
+    states = batch["states"]  # (U, 16)
+    seen_states = corrupt_states(states, generator, net.codec.used_codes()) if corrupted else states
+    encoded = net.encoder(seen_states).float()  # float32: gradients of thousands of uses are summed
+    encoded_half = encoded.to(net.encoder.read.weight.dtype)
+    h, damaged, terms = log_terms(net, batch, encoded_half)
+    h, at = h[batch["at"]], batch["at"]
+    pointer, before, motion = (batch[k].flatten(0, 1)[at] for k in ("event", "before", "motion"))
+    event, place, target = batch["patch_event"], batch["place"], states[batch["target"]]
+    blocks, patches = net.scout(_rows(encoded, batch["canvas"], h.dtype), h, pointer[:, :2], before)
+    codes = states[batch["canvas"]]  # (A, patches, 16)
+    kept = codes[event, place]
+    changed = damaged[at]
+    logits = net.scout.damage(patches)[..., 0].float()
+    missed = F.binary_cross_entropy_with_logits(logits, changed, reduction="none").sum(1)
+    terms["scout"] = _DAMAGE_WEIGHT * (missed * (1 + changed.sum(1)) ** -0.4).mean()  # or windows would drown typing
+    moved = moved_codes(net.config, codes, event, place, motion)
+    canvas = Canvas(event, place, net.encoder(moved), _rows(encoded, batch["version"], h.dtype), batch["age"])
+    paint = net.painter(blocks, patches, h, canvas)
+    versions = torch.where(batch["age"][..., None] >= 0, states[batch["version"]], -1)
+    copy = copied(paint, kept, moved, versions, target)  # (P, 16)
+    possible = (versions == target[:, None]).any(1) | (kept == target) | (moved == target)
+    chance = torch.rand(possible.shape, generator=generator).to(h.device)
+    taken = torch.where(possible, COPIED_SHARE, DRAWN_SHARE)
+    p, t = torch.nonzero(chance < taken, as_tuple=True)
+    slot = net.renderer.slot_state(paint.state)[p, t]  # (Q, w)
+    named = net.renderer.codes(slot).float().log_softmax(-1)
+    drawn = named.gather(1, target[p, t][:, None])[:, 0]
+    share = paint.source[p, t].float().log_softmax(-1)[:, DRAW]
+    likelihood = torch.logaddexp((copy[p, t] + 1e-9).log(), share + drawn)
+    weight = batch["weight"][p].float() / (kept.shape[1] * taken[p, t])
+    terms["tiles"] = -(likelihood * weight).sum() / len(at)
+    terms["render"], rendered_right = _render_loss(net, codes, event[p], place[p], t, slot, target[p, t], generator)
+    terms["total"] = torch.stack(list(terms.values())).sum()
+    with torch.no_grad():
+        terms["rendered_right"] = rendered_right
+        terms["damage_recall"] = ((logits > 0) & (changed == 1)).sum() / changed.sum().clamp(min=1)
+        terms["damage_precision"] = ((logits > 0) & (changed == 1)).sum() / (logits > 0).sum().clamp(min=1)
+        best = torch.where(possible[p, t], copy[p, t], 0) + share.exp() * drawn.exp()
+        terms["tile_right"] = ((best > 0.5).float() * weight).sum() / weight.sum()
+        must = ~possible[p, t]
+        terms["drawn_right"] = (drawn[must].exp() > 0.5).float().mean()
+        terms["token_right"] = terms["tile_right"]
+    return terms
+
+
+def _rows(table: Tensor, index: Tensor, dtype: torch.dtype) -> Tensor:
+    """Returns rows of a float32 table (U, e), as ``dtype``: (*index.shape, e)."""
+    return table.index_select(0, index.flatten()).to(dtype).view(*index.shape, -1)
+
+
+def _render_loss(
+    net: PatchNetwork, codes: Tensor, event: Tensor, place: Tensor, inner: Tensor, slot: Tensor, code: Tensor,
+    generator: torch.Generator,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """Returns the renderer's loss on a share of Q tiles, and the share of tiles right that began as pure noise."""
+    pick = (torch.rand(len(code), generator=generator) < RENDER_SHARE).to(code.device)
+    event, place, inner, slot, code = (x[pick] for x in (event, place, inner, slot, code))
+    row, column = tile_at(net.config, place, inner)
+    old = net.codec.code_latents[tiles_beside(net.config, codes, event, row, column)]
+    error, right = flow_matching(
+        net.codec, net.renderer, code, net.renderer.condition(slot, old, row, column), generator
+    )
+    return error / max(1, len(code)), right

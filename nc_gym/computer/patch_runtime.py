@@ -1,0 +1,165 @@
+"""A neural computer with a pointer: an event's damage is painted patch by patch, all at once.
+
+A step feeds the event to the event log; h_t says where the pointer goes and whether the screen changes at all. If it
+does, the scout looks at the framebuffer and names the patches that change, the painter says where each of their tiles
+comes from, and what must be drawn is denoised and snapped. What was painted is the log's next input. The pointer lies
+on top.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from nc_gym.computer.boots import BootBank
+from nc_gym.computer.painter import DRAW, KEEP, MOVE, RECALLS, Canvas, Paint
+from nc_gym.computer.patch_geometry import cut, moved_codes, tile_at, tiles_beside, tiles_near
+from nc_gym.computer.patch_network import SPRITE_SIDE, PatchNetwork
+from nc_gym.computer.pointer_log import Outlook, PointerTokens
+from nc_gym.computer.sampler import FlowSampler, row_noise
+from nc_gym.computer.state import PatchState
+
+
+class PatchRuntime:
+    """Boots and steps rows of a ``PatchNetwork``.
+
+    Args:
+        network: the trained network, on its device.
+        bank: the recorded boots, which hold no events.
+        sampler: how tiles are denoised.
+        dtype: of the network's activations.
+    """
+
+    def __init__(self, network: PatchNetwork, bank: BootBank, sampler: FlowSampler, dtype: torch.dtype) -> None:
+        self.network, self.bank, self.sampler, self.dtype = network, bank, sampler, dtype
+        self.config = network.config
+        self.device = network.codec.prototypes.device
+
+    def empty(self, rows: int) -> PatchState:
+        """Returns ``rows`` rows before any boot."""
+        return PatchState.blank(self.config, rows, self.device, self.dtype)
+
+    def boot(self, boot: int) -> PatchState:
+        """Returns a row that shows the recorded boot."""
+        state = self.empty(1)
+        state.codes[:] = self.bank.first_codes(boot).to(self.device)
+        state.pixels[:] = self.network.codec.screens(state.codes)
+        state.pointer[:] = self.bank.pointers[boot].to(self.device)
+        return state
+
+    def screens(self, state: PatchState) -> Tensor:
+        """Returns the screens with their pointers, uint8 (N, H, W, 3)."""
+        c, net = self.config, self.network
+        screens = state.pixels.clone()
+        column, row, sprite = state.pointer.unbind(1)
+        side = torch.arange(SPRITE_SIDE, device=self.device)
+        x = (column * c.tile_width - net.hots[sprite, 0])[:, None, None] + side
+        y = (row * c.tile_height - net.hots[sprite, 1])[:, None, None] + side[:, None]
+        inside = (x >= 0) & (x < c.screen_width) & (y >= 0) & (y < c.screen_height)
+        n, i, j = torch.nonzero(inside & (net.sprites[sprite, :, :, 3] > 0), as_tuple=True)
+        y, x = y[n, i, 0], x[n, 0, j]
+        image = net.sprites[sprite[n], i, j].int()
+        under = screens[n, y, x].int()
+        screens[n, y, x] = (image[:, :3] + (under * (255 - image[:, 3:]) + 127) // 255).to(torch.uint8)
+        return screens
+
+    def step(self, state: PatchState, event: Tensor, active: Tensor) -> None:
+        """Sends one event to each of the rows numbered ``active`` (A,) and paints its next screen, in place.
+
+        Args:
+            state: N rows.
+            event: int64 (A, 4).
+            active: int64 (A,), at least one.
+        """
+        state.memory.open(active, 1)
+        h = self.network.log.step(self._tokens(state, event, active), state.memory)  # (A, d)
+        state.memory.advance(torch.ones_like(active))
+        outlook = self.network.outlook(h)
+        before = state.pointer[active, :2]
+        logits = outlook.column, outlook.row, outlook.sprite
+        state.pointer[active] = torch.stack([x.argmax(-1) for x in logits], 1)
+        state.changes[active] = 0.0
+        awake = torch.nonzero(outlook.changes.argmax(-1))[:, 0]
+        if len(awake):
+            self._paint(state, active[awake], h[awake], Outlook(**{k: v[awake] for k, v in vars(outlook).items()}),
+                        event[awake], before[awake])  # fmt: skip
+        state.events[active] += 1
+
+    def _tokens(self, state: PatchState, event: Tensor, active: Tensor) -> PointerTokens:
+        """Returns the log's next input of each row, (A, 1)."""
+        patch, inner, inside = tiles_near(self.config, event[:, :2])
+        row, column = tile_at(self.config, patch, inner)
+        codes = state.codes[active[:, None], row * self.config.tile_columns + column]
+        near = torch.where(inside, codes, self.config.num_codes)
+        moved = event[:, :2] - state.pointer[active, :2]
+        parts = event, moved, state.pointer[active, 2], near, state.changes[active]
+        return PointerTokens(*(part[:, None] for part in parts))
+
+    def _paint(
+        self, state: PatchState, rows: Tensor, h: Tensor, outlook: Outlook, event: Tensor, before: Tensor
+    ) -> None:
+        """Paints what changes on the rows numbered ``rows`` (A,)."""
+        c, net = self.config, self.network
+        codes = cut(c, state.codes[rows])  # (A, patches, 16)
+        blocks, patches = net.scout(net.encoder(codes), h, event[:, :2], before)
+        a, place = torch.nonzero(net.scout.damage(patches)[..., 0] > 0, as_tuple=True)
+        if not len(a):
+            return
+        motion = torch.stack(
+            [outlook.down.argmax(-1) - c.tile_rows + 1, outlook.right.argmax(-1) - c.tile_columns + 1], 1
+        )
+        moved = moved_codes(c, codes, a, place, motion)
+        versions = state.versions[rows[a], place].long()  # (P, V, 16)
+        drawn_at = state.drawn_at[rows[a], place, 1:]
+        age = torch.where(drawn_at == -2, -1, state.events[rows[a], None] - drawn_at)
+        canvas = Canvas(a, place, net.encoder(moved), net.encoder(versions), age)
+        paint = net.painter(blocks, patches, h, canvas)
+        kept = codes[a, place]
+        drawn = self._sources(paint, kept, moved, versions)
+        code = torch.where(drawn == -1, 0, drawn)
+        p, t = torch.nonzero(drawn == -1, as_tuple=True)
+        if len(p):
+            code[p, t] = self._denoise(state, rows, codes, paint, a, place, p, t)
+        changed = (code != kept).any(1)
+        self._put(state, rows[a[changed]], place[changed], kept[changed], code[changed])
+        state.damage[rows] = torch.bincount(a[p], minlength=len(rows)).float() / c.num_tiles
+        state.clock[rows] += 1
+        encoded = net.encoder(code[changed])
+        state.changes[rows] = net.changes(encoded, place[changed], a[changed], len(rows)).to(state.changes.dtype)
+
+    def _sources(self, paint: Paint, kept: Tensor, moved: Tensor, versions: Tensor) -> Tensor:
+        """Returns the code (P, 16) of every tile that some source shows already, -1 where it must be drawn."""
+        share = paint.source.float().softmax(-1)
+        best = paint.recall.argmax(-1)  # (P, RECALLS)
+        patch = torch.arange(len(kept), device=kept.device)
+        shown = torch.stack([kept, moved, *(versions[patch, best[:, r]] for r in range(RECALLS))], -1)  # (P, 16, 4)
+        share_of = share[..., [KEEP, MOVE, *range(MOVE + 1, MOVE + 1 + RECALLS)]]
+        agreed = ((shown[..., None] == shown[..., None, :]) * share_of[..., None, :]).sum(-1)  # of sources that agree
+        top, which = agreed.max(-1)
+        code = shown.gather(-1, which[..., None])[..., 0]
+        return torch.where((share[..., DRAW] > top) | (code == self.config.num_codes), -1, code)
+
+    def _denoise(
+        self, state: PatchState, rows: Tensor, codes: Tensor, paint: Paint, a: Tensor, place: Tensor, p: Tensor,
+        t: Tensor,
+    ) -> Tensor:  # fmt: skip
+        """Renders the tiles numbered ``t`` of the patches numbered ``p`` from noise; returns their codes (Q,)."""
+        c, net = self.config, self.network
+        row, column = tile_at(c, place[p], t)
+        old = net.codec.code_latents[tiles_beside(c, codes, a[p], row, column)]
+        condition = net.renderer.condition(net.renderer.slot_state(paint.state)[p, t], old, row, column)
+        n = rows[a[p]]
+        noise = row_noise(state.seeds[n], state.clock[n] * c.num_tiles + row * c.tile_columns + column, c.latent_dim)
+        return net.codec.snap(self.sampler.sample(lambda z, level: net.renderer(z, level, condition).float(), noise))
+
+    def _put(self, state: PatchState, rows: Tensor, place: Tensor, old: Tensor, new: Tensor) -> None:
+        """Shows new patches (P, 16) and remembers the old ones."""
+        c = self.config
+        state.versions[rows, place] = torch.cat([old.to(torch.int16)[:, None], state.versions[rows, place, :-1]], 1)
+        drawn_at = state.drawn_at[rows, place]
+        state.drawn_at[rows, place] = torch.cat([state.events[rows, None], drawn_at[:, :-1]], 1)
+        row, column = tile_at(c, place[:, None], torch.arange(c.patch**2, device=self.device))
+        n = rows[:, None].expand_as(row)
+        state.codes[n, row * c.tile_columns + column] = new
+        pixels = state.pixels.view(-1, c.tile_rows, c.tile_height, c.tile_columns, c.tile_width, 3)
+        pixels[n, row, :, column] = self.network.codec.prototypes[new]

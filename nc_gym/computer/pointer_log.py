@@ -1,0 +1,153 @@
+"""The event log of a computer with a pointer: h_t = F(h_{t-1}, x_t, u_t), one token per event.
+
+In: the event, how far the pointer moved, the tiles around its new place, and what the event before drew. Out: h_t (d).
+The blocks and the memory are those of ``event_log.py``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nc_gym.computer.config import NeuralComputerConfig
+from nc_gym.computer.event_log import Block, norm, rotary
+from nc_gym.computer.memory import LogMemory
+from nc_gym.computer.patch_geometry import NEAR, rank_in_event
+
+_CODE_WIDTH = 16
+_MOST_CHANGES = 24  # patches, evenly chosen, that tell the log what an event drew
+
+
+@dataclass
+class PointerTokens:
+    """The log's input for M sequences (or rows) of T events; integers but for ``drawn``."""
+
+    event: Tensor  # (M, T, 4) pointer column and row, button event, key
+    moved: Tensor  # (M, T, 2) columns and rows since the event before
+    sprite: Tensor  # (M, T) image of the pointer before the event
+    near: Tensor  # (M, T, NEAR * NEAR) codes around the pointer's new place, before the event
+    drawn: Tensor  # (M, T, d) what the event before drew, of a ``ChangeEncoder``
+
+
+class PatchEncoder(nn.Module):
+    """Turns the 16 codes of a patch into one vector."""
+
+    def __init__(self, config: NeuralComputerConfig) -> None:
+        super().__init__()
+        self.code = nn.Embedding(config.num_codes + 1, _CODE_WIDTH)
+        self.read = nn.Linear(config.patch**2 * _CODE_WIDTH, config.patch_width, bias=False)
+        nn.init.normal_(self.code.weight, std=0.5)
+
+    def forward(self, codes: Tensor) -> Tensor:
+        """Maps codes (..., 16) to (..., e)."""
+        return self.read(self.code(codes).flatten(-2))
+
+
+class ChangeEncoder(nn.Module):
+    """Sums up what an event drew: its changed patches with their places."""
+
+    def __init__(self, config: NeuralComputerConfig) -> None:
+        super().__init__()
+        self.width = config.width
+        self.place = nn.Embedding(config.num_patches, config.patch_width)
+        self.up = nn.Linear(config.patch_width, config.width, bias=False)
+        self.down = nn.Linear(config.width, config.width, bias=False)
+        nn.init.normal_(self.place.weight, std=0.5)
+
+    def forward(self, patch: Tensor, place: Tensor, token: Tensor, tokens: int) -> Tensor:
+        """Maps P changed patches to one vector per token.
+
+        Args:
+            patch: (P, e), the new states, encoded.
+            place: (P,).
+            token: (P,), which token each belongs to, ascending.
+            tokens: how many there are.
+
+        Returns:
+            (tokens, d); 0 where nothing was drawn.
+        """
+        rank, count = rank_in_event(token, tokens)
+        some = rank % (-(-count // _MOST_CHANGES)).clamp(min=1)[token] == 0
+        patch, place, token = patch[some], place[some], token[some]
+        each = self.down(F.gelu(self.up(norm(patch) + self.place(place)), approximate="tanh"))
+        total = torch.zeros(tokens, self.width, device=patch.device).index_add(0, token, each.float())
+        count = torch.zeros(tokens, device=patch.device).index_add(0, token, torch.ones_like(token).float())
+        return (total * count.clamp(min=1).rsqrt()[:, None]).to(each.dtype)
+
+
+class PointerLog(nn.Module):
+    """The transformer. ``forward`` for whole sequences, ``step`` for the next event of rows with a memory."""
+
+    def __init__(self, config: NeuralComputerConfig) -> None:
+        super().__init__()
+        self.config = config
+        d = config.width
+        columns, rows, buttons, keys = config.event_sizes
+        self.column, self.row = nn.Embedding(columns, d), nn.Embedding(rows, d)
+        self.button, self.key = nn.Embedding(buttons, d), nn.Embedding(keys, d)
+        self.dx, self.dy = nn.Embedding(2 * columns - 1, d), nn.Embedding(2 * rows - 1, d)
+        self.sprite = nn.Embedding(config.num_sprites, d)
+        self.near = nn.Embedding(config.num_codes + 1, _CODE_WIDTH)
+        self.look = nn.Linear(_CODE_WIDTH * NEAR**2, d, bias=False)
+        self.blocks = nn.ModuleList(Block(config, looks=False) for _ in range(config.num_layers))
+        for table in (self.column, self.row, self.button, self.key, self.dx, self.dy, self.sprite, self.near):
+            nn.init.normal_(table.weight, std=0.5)
+        for block in self.blocks:
+            nn.init.zeros_(block.out.weight)  # type: ignore[union-attr, arg-type]  # a Block
+            nn.init.zeros_(block.down.weight)  # type: ignore[union-attr, arg-type]
+
+    def embed(self, t: PointerTokens) -> Tensor:
+        """Returns the token embeddings (M, T, d)."""
+        columns, rows, _, _ = self.config.event_sizes
+        column, row, button, key = t.event.unbind(-1)
+        x = self.column(column) + self.row(row) + self.button(button) + self.key(key) + self.sprite(t.sprite)
+        x = x + self.dx(t.moved[..., 0] + columns - 1) + self.dy(t.moved[..., 1] + rows - 1)
+        return x + self.look(self.near(t.near).flatten(-2)) + t.drawn
+
+    def forward(self, t: PointerTokens) -> Tensor:
+        """Runs whole sequences: h (B, T, d) of tokens (B, T)."""
+        x = self.embed(t)
+        T, sharing = x.shape[1], self.config.num_heads // self.config.num_kv_heads
+        cos, sin = rotary(torch.arange(T, device=x.device), self.config.width // self.config.num_heads // 2)
+        mask = torch.full((T, T), -torch.inf, dtype=x.dtype, device=x.device).triu(1).repeat(sharing, 1)
+        for block in self.blocks:
+            x = block(x, cos, sin, None, mask)
+        return norm(x)
+
+    def step(self, t: PointerTokens, memory: LogMemory) -> Tensor:
+        """Runs the next event of each row that ``memory`` has opened for one token: h (A, d) of tokens (A, 1)."""
+        cos, sin = rotary(memory.position, self.config.width // self.config.num_heads // 2)
+        x = self.embed(t)
+        for layer, block in enumerate(self.blocks):
+            x = block.step(x, cos[:, None], sin[:, None], None, memory, layer)  # type: ignore[operator]  # a Block
+        return norm(x)[:, 0]
+
+
+@dataclass
+class Outlook:
+    """What h_t (M, d) says before any patch is looked at: logits."""
+
+    changes: Tensor  # (M, 2) whether anything changes
+    column: Tensor  # (M, columns) of the pointer
+    row: Tensor  # (M, rows)
+    sprite: Tensor  # (M, sprites)
+    down: Tensor  # (M, 2 rows - 1) motion of a part of the screen
+    right: Tensor  # (M, 2 columns - 1)
+    damage: Tensor  # (M, patches), a training target only
+
+
+class OutlookHead(nn.Module):
+    """One linear reading of h_t."""
+
+    def __init__(self, config: NeuralComputerConfig) -> None:
+        super().__init__()
+        columns, rows, _, _ = config.event_sizes
+        self.sizes = [2, columns, rows, config.num_sprites, 2 * rows - 1, 2 * columns - 1, config.num_patches]
+        self.read = nn.Linear(config.width, sum(self.sizes))
+
+    def forward(self, h: Tensor) -> Outlook:
+        """Reads h (M, d)."""
+        return Outlook(*self.read(h).split(self.sizes, -1))

@@ -1,0 +1,196 @@
+"""Recordings with a pointer as patches, and the neural computer that paints them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny_desktop import CODES, random_events, tiny_config, tiny_desktop, write_shard
+
+from nc_gym.computer import weights
+from nc_gym.computer.computer import NeuralComputer
+from nc_gym.computer.patch_batches import PatchData, fit_patch_codec
+from nc_gym.computer.patch_geometry import cut, moved_codes
+from nc_gym.computer.patch_objective import log_terms
+from nc_gym.computer.patch_probe import first_boot, patch_closed_loop
+from nc_gym.computer.patches import find_motion, grid, shift_tiles
+from nc_gym.computer.training import Recipe, Trainer
+
+T = 30
+
+
+def play(computer: NeuralComputer, events: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, list]:
+    """Runs events (N, T, 4); returns screens (N, T, H, W, 3), codes (N, T + 1, tiles) and the states after each."""
+    N = len(events)
+    state = computer.boot(torch.arange(N), torch.zeros(N, dtype=torch.int64))
+    screens, codes, states = [], [state.codes.clone()], []
+    for t in range(events.shape[1]):
+        computer.step(state, torch.from_numpy(events[:, t]))
+        screens.append(computer.screens(state))
+        codes.append(state.codes.clone())
+        states.append(computer.snapshot(state))
+    return torch.stack(screens, 1), torch.stack(codes, 1), states
+
+
+@pytest.fixture(scope="module")
+def computer() -> NeuralComputer:
+    return tiny_desktop()
+
+
+@pytest.fixture(scope="module")
+def events() -> np.ndarray:
+    return random_events(np.random.default_rng(0), 6, T)
+
+
+def test_the_tiny_desktop_paints_something_different_for_every_history(computer, events):
+    _, codes, _ = play(computer, events)
+    assert len({tuple(row.flatten().tolist()) for row in codes[:, -1]}) == len(events)
+    assert 0.01 < (codes[:, 1:] != codes[:, :-1]).float().mean() < 0.5
+
+
+def test_a_row_does_not_depend_on_its_neighbours(computer, events):
+    together, _, _ = play(computer, events)
+    order = np.random.default_rng(1).permutation(len(events))
+    state = computer.boot(torch.from_numpy(order), torch.zeros(len(order), dtype=torch.int64))
+    for t in range(T):
+        computer.step(state, torch.from_numpy(events[order, t]))
+        assert torch.equal(computer.screens(state), together[order, t])
+
+
+def test_rows_that_do_not_step_stay_as_they_are(computer, events):
+    together, _, _ = play(computer, events)
+    state = computer.boot(torch.arange(6), torch.zeros(6, dtype=torch.int64))
+    for t in range(T):
+        for chosen in (torch.arange(6) % 2 == 0, torch.arange(6) % 2 == 1):
+            computer.step(state, torch.from_numpy(events[:, t]), chosen)
+    assert torch.equal(computer.screens(state), together[:, -1])
+
+
+def test_snapshot_and_fork_go_on_alike(computer, events):
+    together, _, states = play(computer, events)
+    state = computer.fork(states[9], 2, 3)
+    for t in range(10, T):
+        computer.step(state, torch.from_numpy(events[[2, 2, 2], t]))
+    assert torch.equal(computer.screens(state), together[[2, 2, 2], -1])
+
+
+def test_weights_written_and_read_show_the_same(computer, events, tmp_path):
+    computer.save_pretrained(tmp_path / "w")
+    again = NeuralComputer.from_pretrained(tmp_path / "w", device="cpu")
+    assert again.config == computer.config
+    again.save_pretrained(tmp_path / "v")  # bf16 both
+    assert weights.sha256(tmp_path / "w" / weights.MODEL) == weights.sha256(tmp_path / "v" / weights.MODEL)
+    assert torch.equal(again.bank.pointers, computer.bank.pointers)
+    first, _, _ = play(again, events[:, :3])
+    assert first.shape == (6, 3, 64, 80, 3)
+
+
+def test_the_pointer_lies_on_the_screen_where_the_network_puts_it(computer, events):
+    screens, codes, states = play(computer, events[:, :5])
+    bare = computer.network.codec.screens(codes[:, 5])
+    differs = (screens[:, 4] != bare).any(-1)
+    for row, (column, line, _) in enumerate(states[4].pointer.tolist()):
+        ys, xs = torch.nonzero(differs[row], as_tuple=True)
+        assert (ys >= 4 * line).all() and (ys < 4 * line + 8).all() and (xs >= 4 * column).all()
+        assert (xs < 4 * column + 4).all()
+
+
+def test_training_reads_what_the_computer_read(computer, events, tmp_path, monkeypatch):
+    """A session that the computer painted itself, recorded and batched, gives the same h, versions and ages."""
+    seen: list[torch.Tensor] = []
+    step = computer.network.log.step
+    monkeypatch.setattr(computer.network.log, "step", lambda *a: (seen.append(step(*a)), seen[-1])[1])
+    _, codes, states = play(computer, events)
+    pointer = torch.stack([computer.boot(torch.zeros(6, dtype=torch.int64), torch.zeros(6, dtype=torch.int64)).pointer,
+                           *(s.pointer for s in states)], 1).numpy()  # fmt: skip
+    pointed = events.copy()
+    pointed[..., :2] = events[..., :2]
+    shard = write_shard(tmp_path / "shard-00000.npz", computer.network, codes.numpy(), pointed, pointer[..., 2])
+    data = PatchData([shard], computer.network, 1000, workers=1)
+    batch = data.batch(list(range(6)), 6 * T, torch.Generator().manual_seed(0))
+    encoded = computer.network.encoder(batch["states"])
+    with torch.inference_mode():
+        moved_as_placed = batch | {"moved": batch["event"][..., :2] - torch.from_numpy(pointer[:, :-1, :2])}
+        h, damaged, _ = log_terms(computer.network, moved_as_placed, encoded)
+    assert torch.allclose(h.view(6, T, -1), torch.stack(seen, 1), atol=1e-4)
+    truth = cut(computer.config, codes[:, 1:].flatten(0, 1)) != cut(computer.config, codes[:, :-1].flatten(0, 1))
+    assert torch.equal(damaged.bool(), truth.any(-1))
+    for a, p in zip(batch["patch_event"].tolist()[:200], range(200), strict=True):
+        b, t = divmod(int(batch["at"][a]), T)
+        if t == 0:
+            continue
+        place, before = int(batch["place"][p]), states[t - 1]
+        drawn_at = before.drawn_at[b, place, 1:]
+        age = torch.where(drawn_at == -2, -1, t - drawn_at)
+        assert torch.equal(age, batch["age"][p])
+        held = age >= 0
+        assert torch.equal(before.versions[b, place][held].long(), batch["states"][batch["version"][p]][held])
+
+
+def test_motion_is_found_by_what_moved_and_not_made_up():
+    rng = np.random.default_rng(0)
+    before = np.zeros((60, 80), np.int64)
+    before[10:30, 20:50] = rng.integers(1, 500, (20, 30))
+    after = np.zeros_like(before)
+    after[15:35, 12:42] = before[10:30, 20:50]
+    assert find_motion(before, after) == (5, -8)
+    assert find_motion(before, before) == (0, 0)
+    drawn = before.copy()
+    drawn[40:55, 5:60] = rng.integers(500, 900, (15, 55))
+    assert find_motion(before, drawn) == (0, 0)
+
+
+def test_moved_codes_are_the_shifted_screen():
+    config = tiny_config()
+    codes = torch.randint(CODES, (1, config.num_tiles), generator=torch.Generator().manual_seed(0))
+    patches = cut(config, codes)
+    place = torch.arange(config.num_patches)
+    moved = moved_codes(config, patches, torch.zeros_like(place), place, torch.tensor([[3, -2]]))
+    expected = shift_tiles(codes.view(config.tile_rows, config.tile_columns).numpy(), 3, -2)
+    expected[expected == -1] = CODES
+    assert (grid(moved.numpy(), config) == expected).all()
+
+
+@pytest.fixture(scope="module")
+def shard(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A world to learn: a click draws a block of its key's code around the pointer, everything else does nothing."""
+    config, rng = tiny_config(), np.random.default_rng(0)
+    network = tiny_desktop().network
+    events = random_events(rng, 40, 12)
+    frames = np.zeros((40, 13, config.tile_rows, config.tile_columns), np.int64)
+    for s in range(40):
+        for t, (column, row, button, key) in enumerate(events[s]):
+            frames[s, t + 1] = frames[s, t]
+            if button == 3:
+                top, left = row // 4 * 4, column // 4 * 4
+                frames[s, t + 1, top : top + 4, left : left + 4] = 5 + key
+    path = tmp_path_factory.mktemp("shards") / "shard-00000.npz"
+    return write_shard(path, network, frames.reshape(40, 13, -1), events, np.zeros((40, 13), np.int64))
+
+
+def test_the_codec_finds_tiles_and_pointers(shard):
+    network = tiny_desktop(seed=1).network
+    network.sprites.zero_()
+    fit_patch_codec(network, [shard], seed=0)
+    assert not network.codec.prototypes[0].any()  # the background, which most of the screen shows
+    assert torch.equal(network.sprites[0], tiny_desktop().network.sprites[0])
+    assert network.codec.used_codes() == CODES
+
+
+def test_training_learns_the_world_and_the_closed_loop_shows_it(shard, tmp_path):
+    config = tiny_config(boots=((),))
+    recipe = Recipe(minutes=0, tokens_per_step=192, learning_rate=1e-2, probe_minutes=100)
+    trainer = Trainer([shard], [shard], tmp_path / "run", recipe, config, "cpu")
+    data, generator = trainer.data, torch.Generator().manual_seed(1)
+    totals = []
+    for batch, _ in zip(trainer.course.batches(data, trainer.net, 192, generator), range(250), strict=False):
+        total = trainer.course.losses(trainer.net, batch, generator)["total"]
+        total.backward()
+        trainer.optimizer.step(min(1.0, (len(totals) + 1) / 20, 2 * (1 - len(totals) / 250)))
+        totals.append(float(total.detach()))
+    assert np.mean(totals[-20:]) < 0.25 * np.mean(totals[:5])
+    computer = NeuralComputer(trainer.network(), first_boot(data), device="cpu")
+    run = patch_closed_loop(computer, data, 40, 12)
+    assert run["tiles"][:, 3].mean() > 0.5 and run["sprite"].mean() > 0.9
