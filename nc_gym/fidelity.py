@@ -22,8 +22,17 @@ from nc_gym.computer.computer import NeuralComputer
 from nc_gym.computer.machine import NeuralMachine
 from nc_gym.computer.weights import BOOTS, CONFIG, MODEL, sha256
 from nc_gym.fidelity_forced import Forced, teacher_forced
-from nc_gym.fidelity_run import Run, Sessions, closed_loop, held_out_sessions, idle_changes, join
-from nc_gym.machines.keys import encode
+from nc_gym.fidelity_run import (
+    Run,
+    Sessions,
+    changed_cells,
+    closed_loop,
+    held_out_sessions,
+    idle_changes,
+    join,
+    replay,
+)
+from nc_gym.machines.keys import NOOP
 from nc_gym.machines.terminal import BashTerminal
 from nc_gym.opening import Options, shared_computer
 from nc_gym.paths import data_root
@@ -93,7 +102,7 @@ def evaluate(
     run = run_batches(computer, typed, batch, progress)
     idle = idle_test(computer, typed, progress)
     result = {
-        "command": report.command(weights, sessions, steps, seed, device, denoise_steps),
+        "command": report.command("terminal", weights, sessions, steps, seed, device, denoise_steps),
         "seed": seed,
         "sessions": len(run.pixels),
         "steps": steps,
@@ -122,11 +131,11 @@ def load_computer(weights: str | Path | None, device: str, denoise_steps: int | 
 
 def run_batches(computer: NeuralComputer, typed: Sessions, batch: int, progress: bool) -> Run:
     """Runs all sessions in closed loop, ``batch`` at a time."""
-    boots = [encode(boot) for boot in load_card("terminal").boots]
+    boots = load_card("terminal").boots
     runs = []
     for start in range(0, len(typed.users), batch):
         chunk = typed.take(np.arange(start, min(start + batch, len(typed.users))))
-        with BashTerminal(len(chunk.users), boots) as real:
+        with BashTerminal(len(chunk.users), boots) as real:  # type: ignore[arg-type]  # its events are numbers
             runs.append(closed_loop(NeuralMachine(computer, len(chunk.users)), real, chunk, progress))
     return join(runs)
 
@@ -135,7 +144,9 @@ def idle_test(computer: NeuralComputer, typed: Sessions, progress: bool) -> dict
     """Leaves some neural terminals alone after a part of a session."""
     some = typed.take(np.arange(min(IDLE_ROWS, len(typed.users))))
     first = Sessions(some.users, some.events[:, :IDLE_AFTER], some.families[:, :IDLE_AFTER], some.seeds)
-    changes = idle_changes(NeuralMachine(computer, len(first.users)), first, IDLE_NOOPS, progress)
+    machine = NeuralMachine(computer, len(first.users))
+    replay(machine, first)
+    changes = idle_changes(machine, np.full(len(first.users), NOOP), IDLE_NOOPS, changed_cells, progress)
     return {
         "sessions": len(changes),
         "events_before": first.events.shape[1],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,16 @@ _SEPARATOR = 16  # dark pixel rows between two cases
 
 
 def command(
-    weights: str | Path | None, sessions: int, steps: int, seed: int, device: str, denoise_steps: int | None
+    computer: str,
+    weights: str | Path | None,
+    sessions: int,
+    steps: int,
+    seed: int,
+    device: str,
+    denoise_steps: int | None,
 ) -> str:
     """Returns the command line that measures the same again."""
-    words = ["nc-gym evaluate terminal"]
+    words = [f"nc-gym evaluate {computer}"]
     words += [f"--weights {weights}"] if weights is not None else []
     words += [f"--sessions {sessions} --steps {steps} --seed {seed} --device {device}"]
     words += [f"--denoise-steps {denoise_steps}"] if denoise_steps is not None else []
@@ -37,7 +44,7 @@ def command(
 def write(result: dict[str, Any], run: Run, out: Path) -> None:
     """Writes all three files into the folder ``out``."""
     (out / JSON).write_text(dumps(result), encoding="utf-8")
-    plot(result, out / PLOT)
+    plot(result, _CURVES, "Neural terminal against real bash", out / PLOT)
     imageio.imwrite(out / GALLERY, gallery(run))
 
 
@@ -55,19 +62,19 @@ def _rounded(value: Any) -> Any:
     return round(value, 6) if isinstance(value, float) else value
 
 
-def plot(result: dict[str, Any], path: Path) -> None:
-    """Draws accuracy against step, with 95 % bands."""
+def plot(result: dict[str, Any], labels: Mapping[str, str], title: str, path: Path) -> None:
+    """Draws curves of ``result["closed_loop"]`` against step, with 95 % bands; ``labels`` names them in the legend."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
     steps = np.arange(1, result["steps"] + 1)
-    for name, label in _CURVES.items():
+    for name, label in labels.items():
         [line] = axes.plot(steps, result["closed_loop"][name], label=label)
         band = result["bands"][name]
         axes.fill_between(steps, band["low"], band["high"], color=line.get_color(), alpha=0.2, linewidth=0)
     axes.set(xlabel="event", ylabel="share", ylim=(0, 1.02), xlim=(0, result["steps"]))
-    axes.set_title(f"Neural terminal against real bash, closed loop, {result['sessions']} held-out sessions")
+    axes.set_title(f"{title}, closed loop, {result['sessions']} held-out sessions")
     axes.grid(alpha=0.3)
     axes.legend(loc="lower left")
     figure.savefig(path, dpi=120)
@@ -80,6 +87,11 @@ def gallery(run: Run) -> NDArray[np.uint8]:
         count, steps = run.sessions.events.shape
         return text_line(f"All {count} sessions agree at each of {steps} steps.", width=656, scale=1)
     frames = [side_by_side(case.neural, case.real, title(run, n, case), scale=1) for case, n in failed[:GALLERY_SIZE]]
+    return stack(frames)
+
+
+def stack(frames: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """Returns pictures (H, W, 3) of one width below each other, with some dark rows between them."""
     gap = np.zeros((_SEPARATOR, frames[0].shape[1], 3), np.uint8)
     return np.concatenate([part for frame in frames for part in (frame, gap)][:-1])
 

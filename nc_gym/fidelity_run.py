@@ -6,7 +6,7 @@ either machine after every event. The neural machine sees nothing but its own sc
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from nc_gym.machines.font import CELL_HEIGHT, CELL_WIDTH
-from nc_gym.machines.keys import NOOP
 from nc_gym.machines.machine import Machine
 from nc_gym.machines.terminal import BashTerminal
 from nc_gym.reader import Reader
@@ -200,29 +199,41 @@ def join(runs: Sequence[Run]) -> Run:
     return Run(sessions, sides[0], sides[1], pixels, divergences, outputs, broken).take(np.flatnonzero(~broken))
 
 
-def idle_changes(machine: Machine, sessions: Sessions, noops: int, progress: bool = False) -> NDArray[np.int64]:
-    """Plays the sessions, then leaves the machine alone.
-
-    Args:
-        machine: a machine of N rows.
-        sessions: what is typed first.
-        noops: number of no-op events that follow.
-        progress: show a progress bar.
-
-    Returns:
-        Cells whose pixels a no-op changed, counted over all no-ops, int64 (N,).
-    """
+def replay(machine: Machine, sessions: Sessions) -> None:
+    """Plays the events of N sessions on a machine of N rows from boot 0."""
     count, steps = sessions.events.shape
     everyone = np.ones(count, np.bool_)
     machine.reset(everyone, sessions.seeds, np.zeros(count, np.int64))
     for t in range(steps):
         machine.step(sessions.events[:, t], everyone)
-    changes = np.zeros(count, np.int64)
+
+
+def idle_changes(
+    machine: Machine,
+    noop: NDArray[np.int64],
+    noops: int,
+    changed: Callable[[Screen, Screen], NDArray[np.int64]],
+    progress: bool = False,
+) -> NDArray[np.int64]:
+    """Leaves a machine of N rows alone.
+
+    Args:
+        machine: a machine that has been used so far.
+        noop: the event of each row that does nothing, int64 (N, ...).
+        noops: how often it follows.
+        changed: counts what differs between the screens before and after, both uint8 (N, H, W, 3): int64 (N,).
+        progress: show a progress bar.
+
+    Returns:
+        What the no-ops changed, counted over all of them, int64 (N,).
+    """
+    everyone = np.ones(len(noop), np.bool_)
+    changes = np.zeros(len(noop), np.int64)
     before = machine.screens()
     for _ in track(range(noops), "idle", disable=not progress):
-        machine.step(np.full(count, NOOP), everyone)
+        machine.step(noop, everyone)
         after = machine.screens()
-        changes += changed_cells(before, after)
+        changes += changed(before, after)
         before = after
     return changes
 

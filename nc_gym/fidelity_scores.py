@@ -6,6 +6,7 @@ Pure functions of arrays. N sessions are the units that are resampled: the scree
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,15 +62,23 @@ def curve(values: NDArray[np.float64]) -> dict[str, list[float]]:
     return {"mean": values.mean(0).tolist(), "low": low.tolist(), "high": high.tolist()}
 
 
-def share_number(right: NDArray[np.bool_], counted: NDArray[np.bool_]) -> Number:
-    """Returns the share of ``counted`` events that are ``right``, both bool (N, T), its interval, and their number."""
-    good, all_ = (right & counted).sum(1).astype(np.float64), counted.sum(1).astype(np.float64)
+def share_number(right: NDArray[np.bool_] | NDArray[np.float64], counted: NDArray[np.bool_]) -> Number:
+    """Returns the mean of ``right`` over the ``counted`` events, both (N, T), its 95 % interval, and their number.
+
+    ``right`` tells which events are, or gives a value of each, such as a share.
+    """
+    return ratio_number(np.where(counted, right, 0).sum(1), counted.sum(1))
+
+
+def ratio_number(right: NDArray[Any], counted: NDArray[Any]) -> Number:
+    """Returns the sum of ``right`` over that of ``counted``, both (N,), its 95 % interval, and the latter sum."""
+    good, all_ = right.astype(np.float64), counted.astype(np.float64)
     low, high = bootstrap(good, all_)
     return {"share": float(good.sum() / all_.sum()), "low": float(low), "high": float(high), "events": int(all_.sum())}
 
 
 def share_numbers(
-    right: NDArray[np.bool_], counted: NDArray[np.bool_], groups: Mapping[str, NDArray[np.bool_]]
+    right: NDArray[np.bool_] | NDArray[np.float64], counted: NDArray[np.bool_], groups: Mapping[str, NDArray[np.bool_]]
 ) -> dict[str, Number]:
     """Returns ``share_number`` of each group of events, bool (N, T); groups without a counted event are left out."""
     return {name: share_number(right, counted & group) for name, group in groups.items() if (counted & group).any()}

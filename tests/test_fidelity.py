@@ -35,13 +35,14 @@ from nc_gym.fidelity_run import (
     held_out_sessions,
     idle_changes,
     join,
+    replay,
 )
-from nc_gym.machines.keys import encode
+from nc_gym.machines.keys import NOOP, encode
 from nc_gym.machines.terminal import BashTerminal
 from nc_gym.reader import read_screens
 from nc_gym.traces.home import FAMILIES, FAMILY_INDEX, Home
 from nc_gym.traces.words import split_of
-from nc_gym.train import record_boots
+from nc_gym.train import TerminalSubject
 
 
 def grid(*lines: str) -> np.ndarray:
@@ -252,7 +253,8 @@ def test_sessions_of_broken_shells_are_left_out(twins):
 
 def test_real_bash_changes_nothing_when_idle():
     with BashTerminal(1) as machine:
-        assert idle_changes(machine, typed("echo hi\nls"), 20).tolist() == [0]
+        replay(machine, typed("echo hi\nls"))
+        assert idle_changes(machine, np.array([NOOP]), 20, changed_cells).tolist() == [0]
 
 
 class Blinking(BashTerminal):
@@ -272,7 +274,8 @@ class Blinking(BashTerminal):
 
 def test_a_terminal_that_blinks_fails_the_idle_test():
     with Blinking(1) as machine:
-        assert idle_changes(machine, typed("ls"), 20).tolist() == [60]
+        replay(machine, typed("ls"))
+        assert idle_changes(machine, np.array([NOOP]), 20, changed_cells).tolist() == [60]
 
 
 def learn(run: Run, folder: Path, steps: int = 250) -> NeuralComputer:
@@ -290,7 +293,7 @@ def learn(run: Run, folder: Path, steps: int = 250) -> NeuralComputer:
         optimizer.zero_grad()
         losses(network, batch, generator, render_share=1.0)["total"].backward()
         optimizer.step()
-    return NeuralComputer(network, record_boots(network.codec, [""]), device="cpu")
+    return NeuralComputer(network, TerminalSubject().record_boots(network, network.config), device="cpu")
 
 
 @pytest.fixture(scope="module")

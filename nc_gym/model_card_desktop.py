@@ -1,0 +1,152 @@
+"""What a neural desktop's model card says: its numbers come from ``fidelity_desktop.json``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nc_gym.computer.config import NeuralComputerConfig
+from nc_gym.desktop_fidelity_measures import CURVES
+from nc_gym.desktop_fidelity_report import target_numbers
+from nc_gym.model_card_parts import measured, number
+
+TASK = "closed-loop simulation of an X11 desktop"
+COMMANDS = """nc-gym collect desktop --sessions 2000 --steps 200 --seed 0 --out traces/desktop
+nc-gym train desktop --traces traces/desktop --minutes 120 --out runs/desktop
+nc-gym evaluate desktop --weights runs/desktop/weights --out docs --card"""
+_WORST_CLASS_EVENTS = 5  # a class with fewer events is not named among the worst
+
+
+def metrics(result: dict[str, Any]) -> dict[str, float]:
+    """Returns the numbers that model hubs show, by name."""
+    return {name: each["mean"] for name, (each, _) in target_numbers(result).items() if each is not None}
+
+
+def intended_use(config: NeuralComputerConfig) -> str:
+    """Returns the headline, what it is, and what it is for."""
+    size = f"{config.screen_width}×{config.screen_height}"
+    return f"""# A neural desktop
+
+A network that is a running computer: it takes one event (pointer position, button, key), keeps a runtime state, and
+denoises the next screen, {size} pixels. It learned from recordings of a real X11 desktop (jwm, xterm, xcalc, xedit),
+from pixels and events alone; no X server and no program runs inside.
+
+```python
+import gymnasium as gym
+import nc_gym
+
+env = gym.make("nc_gym/Desktop-v0")
+```
+
+## Intended use
+
+Research on world models and reinforcement learning: agents act inside the network, many at a time, and are then judged
+on the real desktop (`machine="real"`), which has the same spaces. It is no desktop: what its windows show is a
+prediction.
+"""
+
+
+def parts(config: NeuralComputerConfig) -> dict[str, str]:
+    """Says what each part of the network does."""
+    c = config
+    patch = f"{c.patch * c.tile_width}×{c.patch * c.tile_height}"
+    return {
+        "codec": f"{c.num_codes} codes of {c.tile_width}×{c.tile_height} pixels, latents of {c.latent_dim}; a table",
+        "encoder": f"reads patches of {patch} pixels",
+        "changes": "tells the event log what an event changed on the screen",
+        "log": f"event log: causal transformer, {c.num_layers} layers, width {c.width}, {c.num_heads} heads, "
+        f"{c.num_kv_heads} key/value heads, ring of {c.memory_tokens} tokens; sees the pointer as an image",
+        "outlook": "names what the event will change: a training target",
+        "scout": f"names the motion and the damaged patches, {c.scout_layers} layers, width {c.scout_width}",
+        "painter": f"chooses for each damaged patch what it shows, up to {c.versions} earlier states of it included, "
+        f"{c.painter_layers} layers",
+        "renderer": f"flow-matching denoiser, {c.renderer_layers} layers, width {c.renderer_width}, "
+        f"{c.denoise_steps} denoising step(s)",
+    }
+
+
+def fidelity(result: dict[str, Any]) -> str:
+    """Returns the section on what was measured."""
+    aims = [
+        f"| {name} | {number(each) if each else 'not measured'} | {aim} |"
+        for name, (each, aim) in target_numbers(result).items()
+    ]
+    steps = result["at_steps"]
+    curves = [
+        f"| {label} | {' | '.join(number(numbers[name]) for numbers in steps.values())} |"
+        for name, label in CURVES.items()
+    ]
+    idle, transitions = result["idle"], result["transitions"]
+    groups = [
+        f"| {group[:-1]}: {name} | {each['events']:,} | {number(each, 'share')} |"
+        for group in ("users", "programs", "purposes")
+        for name, each in result["events"][group]["pixels"].items()
+    ]
+    classes = [
+        f"| {name} | {each['events']} | {number(each, 'share')} |" for name, each in transitions["table"].items()
+    ]
+    return f"""## Fidelity
+
+{measured(result)}
+The same events go into the network and into the real desktop; the network sees only its own screens. Brackets: 95 %
+bootstrap interval over sessions. What each number means stands in `fidelity_desktop.json`.
+
+| closed loop | measured | aim |
+| --- | --- | --- |
+{chr(10).join(aims)}
+
+| closed loop | {" | ".join(f"event {step}" for step in steps)} |
+|{" --- |" * (len(steps) + 1)}
+{chr(10).join(curves)}
+
+{_other(result)}
+
+Left alone for {idle["noops"]} no-ops in {idle["sessions"]} sessions, it changed {idle["pixels_changed"]:,} pixels.
+
+Of the pixels that an event changed, the share that is right:
+
+| events | number | right |
+| --- | --- | --- |
+{chr(10).join(groups)}
+
+Transition accuracy by class ({transitions["classes"]} classes):
+
+| class | events | accuracy |
+| --- | --- | --- |
+{chr(10).join(classes)}
+"""
+
+
+def _other(result: dict[str, Any]) -> str:
+    """Returns what stands beside the aims: happened, doing nothing, PSNR and text shown."""
+    sentences = []
+    transitions, similarity, shown = result["transitions"], result["similarity"], result["text"]["shown"]
+    if transitions["table"]:
+        sentences.append(
+            "Transition accuracy if the screen must also be nearer to what should follow than to what was before: "
+            f"{number(transitions['and_happened'], 'share')}; of a computer that ignores every event: "
+            f"{number(transitions['if_nothing_happened'], 'share')}."
+        )
+    if similarity is not None:
+        decibels = similarity["psnr"]["mean"]
+        sentences.append(f"PSNR over the same screens as SSIM: {'∞' if decibels is None else f'{decibels:.2f} dB'}.")
+    sentences.append("LPIPS and FVD are not measured: they need the weights of other networks.")
+    if shown is not None:
+        sentences.append(f"All characters in xterm after a key typed into it: {number(shown, 'share')}.")
+    return "\n".join(sentences)
+
+
+def limits(result: dict[str, Any]) -> str:
+    """Returns what it cannot do."""
+    missed = [name for name, (each, aim) in target_numbers(result).items() if each is None or each["mean"] < aim]
+    table = result["transitions"]["table"]
+    often = [name for name in table if table[name]["events"] >= _WORST_CLASS_EVENTS]
+    named = (f"{name} ({table[name]['share']:.2f})" for name in sorted(often, key=lambda n: table[n]["share"])[:3])
+    return f"""## Limits
+
+- It was trained on synthetic users of three programs and one window manager; other programs, languages and sizes of the
+  screen are unknown to it.
+- Aims that it misses: {", ".join(missed) or "none"}.
+- The transitions it gets right least often: {", ".join(named) or "none was counted"}.
+- Its memory is a ring: what lies further back than the ring is forgotten.
+- Floating-point rounding differs between devices and batch sizes; so may screens where it is unsure.
+"""
