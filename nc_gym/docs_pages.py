@@ -48,7 +48,7 @@ def page(card: Card, environment: EnvironmentCard) -> str:
         usage(environment.id),
         "## Task",
         task_table(environment),
-        *measured(environment),
+        *measured(card, environment),
     ]
     for title, text in sections(inspect.getdoc(ComputerEnv) or "").items():
         if title == "Arguments":
@@ -58,6 +58,9 @@ def page(card: Card, environment: EnvironmentCard) -> str:
         parts += [f"## {title}", text]
     parts += ["## Vectorized environment", vector_text(environment.id)]
     parts += ["## Registered configurations", configurations(card)]
+    if card.places:
+        rows = [(f"`{name}`", f"{x}, {y}") for name, (x, y) in card.places.items()]
+        parts += ["## Places", "Pixels that have names in the card.", table(("place", "x, y"), rows)]
     parts += ["## Version history", "* v0: first version"]
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
@@ -87,7 +90,7 @@ def task_table(environment: EnvironmentCard) -> str:
         rows += [("Success", f"{goals}, on {HOLD} screens in a row")]
         typing = f"{task.typing_share:g} for typing the oracle's lines, the rest for success"
         rows += [("Reward", typing if task.typing_share else "1 for success")]
-        rows += [("Oracle types", code(task.oracle))]
+        rows += [("Oracle", code(task.oracle))]
     if task.oracle_words:
         rows += [("Oracle in words", ", ".join(map(code, task.oracle_words)))]
     if task.setup:
@@ -102,12 +105,13 @@ def task_table(environment: EnvironmentCard) -> str:
     return table(("", ""), [*rows, ("Boots", ", ".join(map(str, task.boots)))])
 
 
-def measured(environment: EnvironmentCard) -> list[str]:
+def measured(card: Card, environment: EnvironmentCard) -> list[str]:
     """Returns what ``nc-gym tasks`` measured of the environment, and its film; nothing if it was not measured."""
     docs = data_root() / "docs"
     parts = []
-    if (docs / "tasks_terminal.json").is_file():
-        result = json.loads((docs / "tasks_terminal.json").read_text(encoding="utf-8"))
+    scores = docs / f"tasks_{card.name}.json"
+    if scores.is_file():
+        result = json.loads(scores.read_text(encoding="utf-8"))
         rows = []
         for score in (score for score in result["scores"] if score["env"] == environment.id):
             audited = "" if score["audited_rate"] is None else f"{score['audited_rate']:.0%}"
@@ -115,12 +119,37 @@ def measured(environment: EnvironmentCard) -> list[str]:
             rows.append((f"`{score['actions']}`", score["player"], score["machine"], *numbers))
         if rows:
             conditions = f"{result['episodes']} episodes each, split `{result['split']}`, from seed {result['seed']}"
-            header = ("actions", "player", "machine", "solved", "mean return", "confirmed by the files")
-            parts += ["## Measured", f"By `nc-gym tasks terminal`: {conditions}.", table(header, rows)]
+            header = ("actions", "player", "machine", "solved", "mean return", "confirmed by the true state")
+            parts += ["## Measured", f"By `nc-gym tasks {card.name}`: {conditions}.", table(header, rows)]
     film = file_name(environment.id).replace(".md", ".gif")
     if (docs / "envs" / film).is_file():
-        parts += [f"![The oracle in the neural terminal]({film})"]
+        parts += [f"![The oracle]({film})"]
+    if card.machine == "desktop" and not environment.task.success:
+        parts += predicates(docs / "predicates_desktop.json")
     return parts
+
+
+def predicates(path: Path) -> list[str]:
+    """Returns how far the desktop's predicates agree with the window manager, if that was measured."""
+    if not path.is_file():
+        return []
+    result = json.loads(path.read_text(encoding="utf-8"))
+    cells = ("holds, seen", "holds, not seen", "does not hold, seen", "does not hold, not seen")
+    windows, texts = [], []
+    for kind, counts in result["kinds"].items():
+        if kind.startswith("text"):
+            texts.append((kind, *(f"{counts.get(name, 0):,}" for name in ("same", "unreadable", "other"))))
+        else:
+            windows.append((kind, *(f"{counts.get(name, 0):,}" for name in cells)))
+    text = (
+        f"Counted by `nc-gym tasks desktop` over {result['sessions']} sessions of {result['events']} events by "
+        "held-out users on the real desktop: what the pixels say against the window manager's list, and texts with the "
+        "pointer drawn against the same without it."
+    )
+    return [
+        "## What the predicates see", text, table(("predicate", *cells), windows),
+        table(("text", "the same", "unreadable", "another"), texts),
+    ]  # fmt: skip
 
 
 def code(script: str) -> str:
