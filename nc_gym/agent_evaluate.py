@@ -22,7 +22,6 @@ from rich.table import Table
 import nc_gym
 from nc_gym.agent_env import EnvSetting
 from nc_gym.agent_file import RESULTS, AgentError, Score, TrainedAgent, sha256
-from nc_gym.machines.keys import NOOP
 from nc_gym.vector_env import ComputerVectorEnv
 
 ROWS = 32  # episodes played at a time
@@ -94,13 +93,14 @@ class OraclePlayer:
         """Asks the oracle about the rows' new tasks."""
         plans = envs.oracle()
         if rows.all():
-            self.plans: list[Iterator[int]] = [iter(plan) for plan in plans]
+            self.plans: list[Iterator[Any]] = [iter(plan) for plan in plans]
         for row in np.flatnonzero(rows):
             self.plans[row] = iter(plans[row])
 
     def act(self, obs: NDArray[Any], envs: ComputerVectorEnv) -> NDArray[np.int64]:
         """Returns each plan's next action."""
-        return np.array([next(plan, NOOP) for plan in self.plans])
+        idle = envs.idle()
+        return np.array([next(plan, idle[row]) for row, plan in enumerate(self.plans)])
 
 
 class PolicyPlayer:

@@ -10,9 +10,9 @@ only run folders of your own.
 
 from __future__ import annotations
 
+import io
 import json
 import os
-import shutil
 import time
 import zipfile
 from dataclasses import asdict, dataclass, replace
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
@@ -47,6 +48,7 @@ from nc_gym.sb3 import ComputerVecEnv
 
 VALIDATION_SEED = 777_000_000  # of the episodes that show progress; the tests' seeds lie elsewhere
 VALIDATION_EPISODES = 20
+_OPTIMIZER = "policy.optimizer.pth"  # in SB3's zip
 
 
 @dataclass(frozen=True)
@@ -208,9 +210,7 @@ def _save(model: BaseAlgorithm, plan: Plan, points: list[Point], out: Path) -> N
 
 def finish(plan: Plan, out: Path, points: list[Point], episodes: int, seed: int) -> list[Score]:
     """Makes the newest checkpoint the agent ``policy.zip``, tests it on both machines and writes ``results.json``."""
-    part = out / (POLICY + ".part")
-    shutil.copyfile(checkpoints(out)[-1], part)
-    os.replace(part, out / POLICY)
+    write_policy(checkpoints(out)[-1], out / POLICY)
     training = plan.describe() | {
         "steps": points[-1].steps, "minutes": points[-1].seconds / 60, "nc_gym": nc_gym.__version__,
         "package_sha256": sha256(Path(nc_gym.__file__).parent), "points": [asdict(point) for point in points],
@@ -220,6 +220,23 @@ def finish(plan: Plan, out: Path, points: list[Point], episodes: int, seed: int)
     scores = evaluate_all(agent, settings, (True, False), True, episodes, seed)
     write_results(out / RESULTS, training, scores)
     return scores
+
+
+def write_policy(checkpoint: Path, policy: Path) -> None:
+    """Writes a checkpoint as an agent's policy: without Adam's moments, two thirds of it, which only training needs.
+
+    SB3 wants an optimizer in the zip, so there is one that has not stepped yet.
+    """
+    part = policy.with_name(policy.name + ".part")
+    with zipfile.ZipFile(checkpoint) as source, zipfile.ZipFile(part, "w") as target:
+        for entry in source.infolist():
+            data = source.read(entry)
+            if entry.filename == _OPTIMIZER:
+                stepped, fresh = torch.load(io.BytesIO(data), weights_only=True), io.BytesIO()
+                torch.save({**stepped, "state": {}}, fresh)
+                data = fresh.getvalue()
+            target.writestr(entry, data)
+    os.replace(part, policy)
 
 
 def judged_settings(setting: EnvSetting, machines: tuple[str, ...]) -> list[EnvSetting]:

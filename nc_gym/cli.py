@@ -15,6 +15,7 @@ import typer
 
 from nc_gym import cli_agent
 from nc_gym.cli_help import examples
+from nc_gym.cli_options import Device, Machines, Trust, Weights
 
 app = typer.Typer(
     name="nc-gym",
@@ -31,21 +32,7 @@ class Computer(str, Enum):
     """The computers that this release knows."""
 
     terminal = "terminal"
-
-
-class Recordable(str, Enum):
-    """The real computers that can be recorded."""
-
-    terminal = "terminal"
     desktop = "desktop"
-
-
-class Side(str, Enum):
-    """Which machine an environment runs on."""
-
-    neural = "neural"
-    real = "real"
-    both = "both"
 
 
 class Split(str, Enum):
@@ -56,8 +43,6 @@ class Split(str, Enum):
 
 
 Which = Annotated[Computer, typer.Argument(help="Which computer.")]
-Weights = Annotated[Path | None, typer.Option(help="Weights folder. [default: the shipped one]")]
-Device = Annotated[str, typer.Option(help='"auto", "cpu" or "cuda".')]
 
 
 @app.command(epilog=examples("nc-gym demo", "nc-gym demo --out /tmp/demo --seed 7"))
@@ -83,11 +68,11 @@ def record(
     env: Annotated[str, typer.Argument(help="Environment id, e.g. nc_gym/TerminalEcho-v0.")],
     video: Annotated[Path, typer.Option(help="The mp4 file; with several episodes NAME-episode-K.mp4.")],
     agent: Annotated[str, typer.Option(help='"oracle", "random", or the policy.zip of an agent.')] = "oracle",
-    machine: Annotated[Side, typer.Option(help="Where it runs; both: side by side.")] = Side.neural,
+    machine: Annotated[Machines, typer.Option(help="Where it runs; both: side by side.")] = Machines.neural,
     seed: Annotated[int, typer.Option(help="Seed of the first episode.")] = 0,
     episodes: Annotated[int, typer.Option(min=1, help="How many.")] = 1,
     weights: Weights = None,
-    trust: cli_agent.Trust = False,
+    trust: Trust = False,
 ) -> None:
     """Film an agent in an environment."""
     from nc_gym.recording import record_episodes
@@ -104,7 +89,7 @@ def record(
     )
 )
 def collect(
-    computer: Annotated[Recordable, typer.Argument(help="Which computer.")],
+    computer: Which,
     sessions: Annotated[int, typer.Option(min=1, help="Sessions the folder shall hold.")],
     out: Annotated[Path, typer.Option(help="Folder of the sessions; an interrupted recording goes on.")],
     steps: Annotated[int, typer.Option(min=1, help="Events per session.")] = 192,
@@ -114,7 +99,7 @@ def collect(
     workers: Annotated[int, typer.Option(min=1, help="Parallel processes.")] = 2,
 ) -> None:
     """Record synthetic users on the real computer."""
-    if computer is Recordable.desktop:
+    if computer is Computer.desktop:
         from nc_gym.traces.desktop_recorder import collect_desktop as record_sessions
         from nc_gym.traces.desktop_users import DEFAULT_MIX
     else:
@@ -129,6 +114,7 @@ def collect(
 @app.command(
     epilog=examples(
         "nc-gym train terminal --traces traces/terminal --minutes 120 --out runs/terminal",
+        "nc-gym train desktop --traces traces/desktop --minutes 120 --out runs/desktop",
         "nc-gym train terminal --traces my-traces --minutes 30 --out runs/mine --start weights/terminal",
         "accelerate launch -m nc_gym.cli train terminal --traces traces/terminal --minutes 120 --out runs/terminal",
         "tensorboard --logdir runs/terminal",
@@ -147,20 +133,23 @@ def train(
     """Train a neural computer on traces."""
     from nc_gym.train import train as fit
 
-    fit(traces=traces, minutes=minutes, out=out, seed=seed, threads=threads, device=device, start=start)
+    fit(traces, minutes, out, seed, threads, device, start=start, computer=computer.value)
 
 
 @app.command(
     epilog=examples(
         "nc-gym evaluate terminal --out docs --card",
         "nc-gym evaluate terminal --weights runs/terminal/weights --sessions 10 --out /tmp/fidelity",
+        "nc-gym evaluate desktop --out docs --card",
     )
 )
 def evaluate(
     computer: Which,
     weights: Weights = None,
     sessions: Annotated[int, typer.Option(min=1, help="Held-out sessions.")] = 60,
-    steps: Annotated[int, typer.Option(min=1, help="Events per session.")] = 200,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Events per session. [default: 200, of a desktop 100]")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the held-out users.")] = 70001,
     out: Annotated[Path, typer.Option(help="Folder of the JSON file and the plots.")] = Path("docs"),
     denoise_steps: Annotated[int | None, typer.Option(min=1, help="Per tile. [default: as the weights say]")] = None,
@@ -170,21 +159,27 @@ def evaluate(
     """Run the neural computer on its own output beside the real one and compare their screens."""
     from rich.console import Console
 
-    from nc_gym import fidelity_report
-    from nc_gym.fidelity import evaluate as measure
+    from nc_gym import desktop_fidelity, desktop_fidelity_report, fidelity, fidelity_report
     from nc_gym.paths import data_root
 
-    result = measure(weights, out, sessions, steps, seed, device, denoise_steps)
-    Console().print(fidelity_report.table(result))
-    typer.echo(f"Wrote {out / fidelity_report.JSON}, {fidelity_report.PLOT} and {fidelity_report.GALLERY}.")
+    desktop = computer is Computer.desktop
+    measured, report = (desktop_fidelity, desktop_fidelity_report) if desktop else (fidelity, fidelity_report)
+    steps = steps or (100 if desktop else 200)
+    result = measured.evaluate(weights, out, sessions, steps, seed, device, denoise_steps)
+    Console().print(report.table(result))
+    typer.echo(f"Wrote {out / report.JSON}, {report.PLOT} and {report.GALLERY}.")
     if card:
         from nc_gym.model_card import write_card
 
         folder = weights or data_root() / "weights" / computer.value
-        typer.echo(f"Wrote {write_card(folder, out / fidelity_report.JSON)}.")
+        typer.echo(f"Wrote {write_card(folder, out / report.JSON)}.")
 
 
-@app.command(epilog=examples("nc-gym bench terminal", "nc-gym bench terminal --json docs/bench_terminal.json"))
+@app.command(
+    epilog=examples(
+        "nc-gym bench terminal", "nc-gym bench terminal --json docs/bench_terminal.json", "nc-gym bench desktop"
+    )
+)
 def bench(
     computer: Which,
     weights: Weights = None,
@@ -192,11 +187,21 @@ def bench(
     seconds: Annotated[float, typer.Option(min=0, help="How long each speed is measured.")] = 4.0,
     device: Device = "auto",
 ) -> None:
-    """Measure steps per second, resets and forks, beside the real computer."""
+    """Measure steps per second, beside the real computer; of the terminal also resets and forks."""
+    folder = str(weights) if weights else None
+    if computer is Computer.desktop:
+        from nc_gym import desktop_bench
+
+        measured = desktop_bench.bench_desktop(folder, device)
+        desktop_bench.show(measured)
+        if json is not None:
+            desktop_bench.write(measured, json)
+            typer.echo(f"Wrote {json}.")
+        return
     from nc_gym import bench_report
     from nc_gym.bench import bench_terminal
 
-    result = bench_terminal(str(weights) if weights else None, device, seconds)
+    result = bench_terminal(folder, device, seconds)
     bench_report.show(result)
     if json is not None:
         bench_report.write(result, json)
@@ -207,12 +212,13 @@ def bench(
     epilog=examples(
         "nc-gym tasks terminal",
         "nc-gym tasks terminal --task nc_gym/TerminalEcho-v0 --episodes 20 --out /tmp/tasks",
+        "nc-gym tasks desktop",
     )
 )
 def tasks(
     computer: Which,
     task: Annotated[list[str] | None, typer.Option(help="Only this task; may be repeated. [default: all]")] = None,
-    out: Annotated[Path, typer.Option(help="Folder of tasks_terminal.json and envs/*.gif; resumes.")] = Path("docs"),
+    out: Annotated[Path, typer.Option(help="Folder of tasks_*.json and envs/*.gif; resumes.")] = Path("docs"),
     episodes: Annotated[int, typer.Option(min=1, help="Episodes of each score.")] = 100,
     seed: Annotated[int, typer.Option(help="Seed of the first episode.")] = 12345,
     weights: Weights = None,
@@ -221,9 +227,14 @@ def tasks(
     """Play every task's oracle and a random policy on both machines, and film the oracle."""
     from nc_gym import task_scores
 
-    result = task_scores.measure(task or [], out, episodes, seed, weights, device)
+    result = task_scores.measure(computer.value, task or [], out, episodes, seed, weights, device)
     task_scores.show(result)
-    typer.echo(f"Wrote {out / task_scores.JSON} and the films in {out / 'envs'}; `make docs` puts them on the pages.")
+    if computer is Computer.desktop:
+        from nc_gym import desktop_audit
+
+        typer.echo(f"Wrote {desktop_audit.write(out)}: predicates against the window manager.")
+    file = out / task_scores.json_name(computer.value)
+    typer.echo(f"Wrote {file} and the films in {out / 'envs'}; `make docs` puts them on the pages.")
 
 
 def main() -> None:

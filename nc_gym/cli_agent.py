@@ -5,13 +5,30 @@ Heavy modules are imported inside the commands, so that ``--help`` answers at on
 
 from __future__ import annotations
 
-from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from nc_gym.cli_help import examples
+from nc_gym.cli_options import (
+    AgentPath,
+    Algorithm,
+    Device,
+    Episodes,
+    Learner,
+    Machine,
+    Machines,
+    NumEnvs,
+    Obs,
+    Recipe,
+    Seen,
+    Steps,
+    TestSeed,
+    Trust,
+    Typed,
+    Weights,
+)
 
 app = typer.Typer(
     name="agent",
@@ -19,54 +36,6 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
 )
-
-
-class Algorithm(str, Enum):
-    """What learns."""
-
-    ppo = "ppo"
-    maskable_ppo = "maskable_ppo"
-    recurrent_ppo = "recurrent_ppo"
-
-
-class Machine(str, Enum):
-    """Which computer."""
-
-    neural = "neural"
-    real = "real"
-
-
-class Machines(str, Enum):
-    """Which computers."""
-
-    neural = "neural"
-    real = "real"
-    both = "both"
-
-
-class Obs(str, Enum):
-    """What the policy sees."""
-
-    screen = "screen"
-    chars = "chars"
-    latent = "latent"
-
-
-class Actions(str, Enum):
-    """What one action types."""
-
-    keys = "keys"
-    words = "words"
-
-
-AgentPath = Annotated[Path, typer.Argument(help="Folder of the agent, or the policy.zip in it.")]
-Weights = Annotated[Path | None, typer.Option(help="Weights folder. [default: the shipped one]")]
-Device = Annotated[str, typer.Option(help='"auto", "cpu" or "cuda".')]
-Episodes = Annotated[int, typer.Option(min=1, help="Episodes of each test.")]
-TestSeed = Annotated[int, typer.Option(help="Seed of the first test episode; the next ones follow.")]
-Trust = Annotated[
-    bool, typer.Option("--trust", help="Load a policy that no results.json vouches for: it can run any code.")
-]
 
 
 @app.command(
@@ -81,14 +50,14 @@ Trust = Annotated[
 def train(
     env: Annotated[str, typer.Argument(help="Environment id, e.g. nc_gym/TerminalEcho-v0.")],
     out: Annotated[Path, typer.Option(help="Run folder; an interrupted run goes on from its last checkpoint.")],
-    algo: Annotated[Algorithm, typer.Option(help="What learns.")] = Algorithm.ppo,
-    conf: Annotated[Path | None, typer.Option(help="Recipe in RL-Zoo's format. [default: agents/ALGO.yml]")] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Environment steps in all. [default: the recipe's]")] = None,
-    num_envs: Annotated[int | None, typer.Option(min=1, help="Computers in the batch. [default: the recipe's]")] = None,
+    algo: Learner = Algorithm.ppo,
+    conf: Recipe = None,
+    steps: Steps = None,
+    num_envs: NumEnvs = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the training.")] = 0,
     machine: Annotated[Machine, typer.Option(help="Where it learns.")] = Machine.neural,
-    obs: Annotated[Obs, typer.Option(help="What the policy sees.")] = Obs.chars,
-    actions: Annotated[Actions | None, typer.Option(help="What an action types. [default: as the id says]")] = None,
+    obs: Seen = Obs.chars,
+    actions: Typed = None,
     weights: Weights = None,
     device: Device = "auto",
     every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 50_000,
@@ -204,12 +173,12 @@ def transfer(
         str, typer.Option(help="neural, real, and ablations denoise_steps=K, horizon=K, separated by commas.")
     ] = "neural,real",
     seeds: Annotated[int, typer.Option(min=1, help="Training seeds per task and arm.")] = 5,
-    steps: Annotated[int | None, typer.Option(min=1, help="Environment steps. [default: the recipe's]")] = None,
-    algo: Annotated[Algorithm, typer.Option(help="What learns.")] = Algorithm.ppo,
-    conf: Annotated[Path | None, typer.Option(help="Recipe in RL-Zoo's format. [default: agents/ALGO.yml]")] = None,
-    num_envs: Annotated[int | None, typer.Option(min=1, help="Computers in a batch. [default: the recipe's]")] = None,
-    obs: Annotated[Obs, typer.Option(help="What the policies see.")] = Obs.chars,
-    actions: Annotated[Actions | None, typer.Option(help="What an action types. [default: as the ids say]")] = None,
+    steps: Steps = None,
+    algo: Learner = Algorithm.ppo,
+    conf: Recipe = None,
+    num_envs: NumEnvs = None,
+    obs: Seen = Obs.chars,
+    actions: Typed = None,
     every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints, which are all tested.")] = 50_000,
     episodes: Episodes = 100,
     test_seed: TestSeed = 12345,

@@ -51,7 +51,7 @@ def side_by_side(neural: Frame, real: Frame, header: str, scale: int = 2) -> Fra
     gap = np.full((neural.shape[0] * scale, GAP, 3), TITLE_COLORS[0], dtype=np.uint8)
     screens = np.concatenate([mark(neural, cells, scale), gap, mark(real, cells, scale)], axis=1)
     differ = f"{int(cells.sum())} of {cells.size} cells differ"
-    titles = [text_line(text, width, scale) for text in (f"neural network: {differ}", "real bash")]
+    titles = [text_line(text, width, scale) for text in (f"neural network: {differ}", "real computer")]
     title = np.concatenate([titles[0], gap[: CELL_HEIGHT * scale], titles[1]], axis=1)
     return np.concatenate([text_line(header, screens.shape[1], scale), title, screens], axis=0)
 

@@ -38,7 +38,7 @@ def run_demo(out: Path, seed: int, weights: Path | None = None) -> None:
     folder = str(weights or data_root() / "weights" / "terminal")
     agent = shipped_agent(console)
     session = [event for event, _ in session_events("goal", seed, 0, "eval", SESSION_STEPS)]
-    user = Agent("held-out user", "screen", lambda env, seed: follow(session))
+    user = Agent("held-out user", "screen", lambda env, seed: follow(session, env))
     outcomes = []
     video = out / "demo.mp4"
     with VideoWriter(video, RENDER_FPS) as writer:

@@ -14,12 +14,12 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from nc_gym.actions import KeyActions, slot_words
+from nc_gym.actions import EventActions, slot_words
 from nc_gym.frames import BANNER_HEIGHT, as_text, draw_frame, draw_line, text_chars
+from nc_gym.inputs import Event, as_array
 from nc_gym.machines.machine import Machine
-from nc_gym.opening import Options, open_actions, open_machine, shared_computer
-from nc_gym.reader import Reader
-from nc_gym.tasks import HOLD, Episode
+from nc_gym.opening import Options, open_actions, open_machine, shared_computer, start_events
+from nc_gym.tasks import BANNER_COLUMNS, HOLD, Episode
 
 if TYPE_CHECKING:
     from nc_gym.computer.computer import NeuralComputer
@@ -34,7 +34,8 @@ class EngineState:
 
     machine: RuntimeState
     episode: Episode
-    action: int
+    after: Event
+    action: str
     reward: float
     total: float
     steps: int
@@ -60,16 +61,19 @@ class Engine:
         self.task = options.environment.task
         self.actions = open_actions(options)
         self.machine = machine or open_machine(options, num_rows)
-        self._reader = Reader(num_rows, self.machine.screen_shape)
+        self._inputs = self.task.kind.inputs
+        self._reader = self.task.kind.reader(num_rows, self.machine.screen_shape)
+        self._starts = start_events(options)
         self.steps = np.zeros(num_rows, np.int64)
         self.episodes = [Episode(self.task.sample(0, options.split)) for _ in range(num_rows)]
-        self._last = np.zeros(num_rows, np.int64)
+        self._after: list[Event] = [self._inputs.first] * num_rows  # the last event of each row
+        self._names = [self.actions.name(self.actions.idle(self._inputs.first))] * num_rows  # of the last actions
         self._rewards = np.zeros(num_rows)
         self._totals = np.zeros(num_rows)
         self._restarted = np.zeros(num_rows, np.bool_)
         self._audits = np.zeros(num_rows, np.bool_)
         height, width, _ = self.machine.screen_shape
-        self._banner_chars = np.full((num_rows, self._reader.columns), ord(" "), np.uint8)
+        self._banner_chars = np.full((num_rows, BANNER_COLUMNS), ord(" "), np.uint8)
         self._banners = np.zeros((num_rows, BANNER_HEIGHT, width, 3), np.uint8)
         self._screens = np.zeros((num_rows, height, width, 3), np.uint8)
         self._chars = np.zeros((num_rows, self._reader.rows, self._reader.columns), np.uint8)
@@ -84,7 +88,7 @@ class Engine:
         if self.options.obs == "screen":
             return spaces.Box(0, 255, (height + BANNER_HEIGHT, width, 3), np.uint8)
         if self.options.obs == "chars":
-            return spaces.Box(0, 255, ((self._reader.rows + 1) * self._reader.columns + 2,), np.uint8)
+            return spaces.Box(0, 255, (BANNER_COLUMNS + self._reader.rows * self._reader.columns + 2,), np.uint8)
         assert self._codec is not None
         config = self._codec.config
         tiles = config.num_tiles + BANNER_HEIGHT // config.tile_height * config.tile_columns
@@ -100,10 +104,13 @@ class Engine:
         goals = {int(row): self.task.sample(int(seeds[row]), self.options.split) for row in np.flatnonzero(rows)}
         starts = np.array([goals[row].start if row in goals else 0 for row in range(self.num_rows)], np.int64)
         self.machine.reset(rows, seeds, starts)
+        for row, goal in goals.items():
+            self._after[row] = [self._inputs.first, *self._starts[goal.start]][-1]
+            self._names[row] = self.actions.name(self.idle(row))
         self._look()
         for row, goal in goals.items():
-            self.episodes[row] = self.task.begin(goal, self._chars[row], self._cursors[row])
-        for counter in (self.steps, self._last, self._rewards, self._totals, self._restarted, self._audits):
+            self.episodes[row] = self.task.begin(goal, self._reader.view(row))
+        for counter in (self.steps, self._rewards, self._totals, self._restarted, self._audits):
             counter[rows] = 0
         self._draw_banners(rows)
 
@@ -118,40 +125,43 @@ class Engine:
             Rewards float64 (N,), 0 in the other rows; and whether each row's task is solved, bool (N,).
         """
         queues = [
-            self.actions.events(int(actions[row]), self._seen(row)) if rows[row] else [] for row in range(self.num_rows)
+            self.actions.events(actions[row], self._seen(row), self._after[row]) if rows[row] else []
+            for row in range(self.num_rows)
         ]
         rewards, solved = np.zeros(self.num_rows), self.successes()
         self._restarted[rows] = False
         for turn in range(max(map(len, queues))):
             moving = np.array([turn < len(queue) for queue in queues]) & (solved | ~self.successes())
-            self._send(np.array([queue[turn] if turn < len(queue) else 0 for queue in queues]), moving)
             for row in np.flatnonzero(moving):
-                rewards[row] += self.task.judge(self.episodes[row], self._chars[row], self._cursors[row])
+                self._after[row] = queues[row][turn]
+            self._send(moving)
+            for row in np.flatnonzero(moving):
+                rewards[row] += self.task.judge(self.episodes[row], self._reader.view(int(row)))
         self._audit(self.successes() & ~solved)
         self.steps += rows
         self._totals += rewards
-        self._last = np.where(rows, actions, self._last)
+        for row in np.flatnonzero(rows):
+            self._names[row] = self.actions.name(actions[row])
         self._rewards = np.where(rows, rewards, self._rewards)
         return rewards, self.successes()
 
-    def _send(self, events: NDArray[np.int64], rows: NDArray[np.bool_]) -> None:
-        self.machine.step(events, rows)
+    def _send(self, rows: NDArray[np.bool_]) -> None:
+        """Sends the events ``_after`` of ``rows`` (N,) and reads the screens."""
+        self.machine.step(as_array(self._after), rows)
         if self.options.machine == "real":
             self._restarted |= self.machine.restarted()  # type: ignore[attr-defined]
         self._look()
 
     def _audit(self, rows: NDArray[np.bool_]) -> None:
-        """Checks what the screens of ``rows`` (N,), just solved, say against the files of a real machine."""
+        """Checks what the screens of ``rows`` (N,), just solved, say against the true state of a real machine."""
         if self.options.machine == "real":
             for row in np.flatnonzero(rows):
-                condition = self.episodes[row].goal.audit or "true"
-                script = f"if {condition}; then echo yes; else echo no; fi"
-                answer = self.machine.run(row, ["/usr/bin/bash", "-c", script])  # type: ignore[attr-defined]
-                self._audits[row] = answer.splitlines()[-1:] == ["yes"]
+                goal = self.episodes[row].goal
+                self._audits[row] = self.task.kind.audit(self.machine, int(row), goal.success, goal.audit)
 
     def _seen(self, row: int) -> list[str]:
         """Returns the words that a row's agent can type because it sees them; keys need none."""
-        if isinstance(self.actions, KeyActions):
+        if isinstance(self.actions, EventActions):
             return []
         return slot_words(self.episodes[row].goal.instruction, self._chars[row], int(self._cursors[row, 0]))
 
@@ -159,9 +169,21 @@ class Engine:
         """Returns which actions are allowed in each row, bool (N, actions)."""
         return np.stack([self.actions.mask(self._seen(row)) for row in range(self.num_rows)])
 
-    def encode(self, text: str, row: int) -> list[int]:
+    def encode(self, text: str, row: int) -> list[Any]:
         """Returns the actions that type ``text`` in a row as it is now; see ``nc_gym.actions``."""
-        return self.actions.encode(text, self._seen(row))
+        return self.actions.encode(text, self._seen(row), self._after[row])
+
+    def idle(self, row: int) -> Any:
+        """Returns the action that does nothing in a row as it is now."""
+        return self.actions.idle(self._after[row])
+
+    def action_name(self, row: int) -> str:
+        """Returns what people call a row's last action."""
+        return self._names[row]
+
+    def pointer(self, x: int, y: int, button: str) -> Any:
+        """Returns the action that points at pixel (x, y), with a button event by name."""
+        return self.actions.action(self._inputs.point(button, f"{x} {y}"))
 
     def successes(self) -> NDArray[np.bool_]:
         """Tells which rows have solved their task, bool (N,)."""
@@ -169,11 +191,12 @@ class Engine:
 
     def _look(self) -> None:
         self._screens = self.machine.screens()
-        self._chars, self._cursors = self._reader.read(self._screens)
+        self._chars, cursors = self._reader.read(self._screens)
+        self._cursors = cursors if self._inputs.sees_cursor else self._inputs.cursors(as_array(self._after))
 
     def _draw_banners(self, rows: NDArray[np.bool_]) -> None:
         for row in np.flatnonzero(rows):
-            self._banner_chars[row] = text_chars(self.episodes[row].goal.instruction, self._reader.columns)
+            self._banner_chars[row] = text_chars(self.episodes[row].goal.instruction, BANNER_COLUMNS)
             self._banners[row] = draw_line(self._banner_chars[row])
         if self._codec is not None:
             self._banner_latents = self._encode_banners(self._codec)
@@ -215,8 +238,8 @@ class Engine:
         return infos
 
     def frame(self, row: int) -> NDArray[np.uint8]:
-        """Draws a row for people: instruction, screen, and the last key, reward and return, uint8 (448, 640, 3)."""
-        name, reward, total = self.actions.names[self._last[row]], self._rewards[row], self._totals[row]
+        """Draws a row for people: instruction, screen, and the last action, reward and return, uint8 (H, W, 3)."""
+        name, reward, total = self._names[row], self._rewards[row], self._totals[row]
         status = f"{self.steps[row]:4d} {name:9} reward {reward:.2f} return {total:.2f}"
         return draw_frame(self._banners[row], self._screens[row], status)
 
@@ -224,18 +247,19 @@ class Engine:
         """Returns a row's instruction and screen as lines of text."""
         return as_text(self._banner_chars[row], self._chars[row])
 
-    def oracle(self, row: int) -> list[int]:
+    def oracle(self, row: int) -> list[Any]:
         """Returns the actions that solve a row's task from its start; empty for free use.
 
         Raises:
             ValueError: the card does not say how to solve the task with words.
         """
         goal = self.episodes[row].goal
-        if isinstance(self.actions, KeyActions) or not goal.success:
-            return list(goal.script)
+        if isinstance(self.actions, EventActions) or not goal.success:
+            return [self.actions.action(event) for event in goal.script]
         if not goal.words:
-            raise ValueError(f'{self.options.task} has no oracle_words; make it with actions="keys"')
-        return [*map(self.actions.names.index, goal.words), *[0] * (HOLD - 1)]
+            preset = self._inputs.preset
+            raise ValueError(f'{self.options.task} has no oracle_words; make it with actions="{preset}"')
+        return [*map(self.actions.index, goal.words), *[0] * (HOLD - 1)]
 
     def snapshot(self, row: int) -> EngineState:
         """Returns a copy of everything that a row is.
@@ -245,8 +269,8 @@ class Engine:
         """
         self._require_neural("snapshot")
         machine = self.machine.snapshot(np.arange(self.num_rows) == row)  # type: ignore[attr-defined]
-        counters = (int(self._last[row]), float(self._rewards[row]), float(self._totals[row]), int(self.steps[row]))
-        return EngineState(machine, copy.deepcopy(self.episodes[row]), *counters)
+        counters = (float(self._rewards[row]), float(self._totals[row]), int(self.steps[row]))
+        return EngineState(machine, copy.deepcopy(self.episodes[row]), self._after[row], self._names[row], *counters)
 
     def restore(self, row: int, state: EngineState) -> None:
         """Makes a row what it was when ``state`` was taken.
@@ -262,7 +286,7 @@ class Engine:
 
     def _set_row(self, row: int, state: EngineState) -> None:
         self.episodes[row] = copy.deepcopy(state.episode)
-        self._last[row], self._rewards[row] = state.action, state.reward
+        self._after[row], self._names[row], self._rewards[row] = state.after, state.action, state.reward
         self._totals[row], self.steps[row] = state.total, state.steps
 
     def fork(self, row: int, num_rows: int) -> Engine:

@@ -9,7 +9,6 @@ from typing import Any, ClassVar, TypedDict
 
 import gymnasium as gym
 import numpy as np
-from gymnasium import spaces
 from gymnasium.utils import EzPickle
 from numpy.typing import NDArray
 
@@ -24,21 +23,22 @@ class ComputerInfo(TypedDict, total=False):
     """What ``info`` carries after every reset and step; the last three only on the machine named."""
 
     chars: NDArray[np.uint8]
-    """Characters that the reader sees, uint8 (rows, columns); 127 for a box that is no character."""
+    """Characters that the reader sees, uint8 (rows, columns): cells of a terminal, 127 for a box that is no character;
+    points of a desktop's grid of 4 pixels, a space where no character begins."""
     cursor: NDArray[np.int64]
-    """Row and column of the cursor, int64 (2,); (-1, -1) if the screen shows none."""
+    """Row and column of the cursor, int64 (2,), (-1, -1) if a terminal shows none; on a desktop of the pointer."""
     instruction: str
     """What the banner says."""
     is_success: bool
     """Whether the task is solved."""
     action_mask: NDArray[np.int8]
-    """1 for every action that does something now, int8 (actions,), as ``action_space.sample(mask)`` takes it."""
+    """1 for every action that does something now, int8 (actions,); of ``MultiDiscrete`` its parts in a row."""
     damage: float
     """Neural: share of the tiles that were denoised for this screen."""
     restarted: bool
-    """Real: the shell had died or hung and was replaced by a fresh one during this step."""
+    """Real: shell or desktop had died or hung and was replaced by a fresh one during this step."""
     audit: bool
-    """Real: the task is solved, and the machine's files confirm what the screen showed when it was."""
+    """Real: the task is solved, and files or windows confirm what the screen showed when it was."""
 
 
 @dataclass
@@ -49,37 +49,50 @@ class EnvState:
     rng: np.random.Generator
 
 
-class ComputerEnv(gym.Env[NDArray[Any], np.int64], EzPickle):
+class ComputerEnv(gym.Env[NDArray[Any], Any], EzPickle):
     r"""A computer to act in: a neural network that is the computer, or its real twin.
 
     ## Description
-    The agent sits at a terminal of 40 columns and 12 rows. By default the terminal is a *neural computer*: a network
-    that takes the key and denoises the next screen. With ``machine="real"`` the same environment runs on bash in a
-    sandbox. Spaces, instructions, boots and rewards are the same on both.
+    The agent sits at a terminal of 40 columns and 12 rows, or at a desktop of 320x240 pixels with windows, a panel, a
+    terminal, a calculator and an editor. By default it is a *neural computer*: a network that takes the event and
+    denoises the next screen. With ``machine="real"`` the same environment runs on bash, or on an X server with a window
+    manager, in a sandbox. Spaces, instructions, boots and rewards are the same on both.
 
     ## Action Space
-    With ``actions="keys"``: ``Discrete(106)``, one key per step: 0 is no key, then printable ASCII from space on, then
-    Enter, Backspace, Tab, Up, Down, Left, Right, Ctrl-C, Ctrl-L and Ctrl-U.
+    | computer | ``actions`` | space | one action is |
+    |---|---|---|---|
+    | terminal | ``"keys"`` | ``Discrete(106)`` | one key: none, printable ASCII from space on, Enter, Backspace, ... |
+    | terminal | ``"words"`` | ``Discrete(31)`` | one word, typed as a whole |
+    | desktop | ``"pointer"`` | ``MultiDiscrete([80, 60, 8, 110])`` | pointer column and row, button event, key |
+    | desktop | ``"words"`` | ``Discrete(919)`` | one click, press or release on a square of 16x16 pixels, or one word |
 
-    With ``actions="words"``: ``Discrete(31)``, one word per step, typed as a whole: 0 is no key, then the card's list
-    of words (commands, Enter, Backspace, ...), then ``instruction:0`` to ``instruction:7``, which type that word of the
-    banner, and ``screen:0`` to ``screen:3``, which type that word of the last line above the cursor, as the reader sees
-    it on either machine. A slot without a word is masked and types nothing. The screen is judged after each key; the
-    step's reward is their sum.
+    The pointer goes to its square of 4x4 pixels first, then the button event happens (none, left press, left release,
+    left click, double click, right click, wheel up, wheel down), then the key, the terminal's or Home, End, Alt-F4,
+    Alt-Tab. A drag is a press, moves, and a release.
 
-    ``env.unwrapped.keys`` lists the names of the actions, ``env.unwrapped.encode("ls\n")`` returns those that type a
-    text, ``env.unwrapped.action_masks()`` and ``info["action_mask"]`` tell which do something now.
+    Words: 0 does nothing, then comes the card's list (commands, Enter, Backspace, clicks, ...), then ``instruction:0``
+    to ``instruction:7``, which type that word of the banner, and on the terminal ``screen:0`` to ``screen:3``, which
+    type that word of the last line above the cursor, as the reader sees it on either machine. A slot without a word is
+    masked and types nothing. The screen is judged after each event; the step's reward is their sum.
+
+    ``env.unwrapped.keys`` lists the names of keys or words, ``env.unwrapped.encode("ls\n")`` returns the actions that
+    type a text, ``env.unwrapped.pointer(x, y, "left click")`` the action for a pixel and a button event by name,
+    ``env.unwrapped.idle()`` the one that does nothing. ``env.unwrapped.action_masks()`` and ``info["action_mask"]``
+    tell which do something now.
 
     ## Observation Space
-    The banner is one line above the screen that shows the instruction, drawn in the terminal's own font.
+    The banner is one line above the screen that shows the instruction, drawn in the same font.
 
-    | ``obs`` | space | content |
-    |---|---|---|
-    | ``"screen"`` | ``Box(0, 255, (208, 320, 3), uint8)`` | pixels: the banner (16 high), then the screen |
-    | ``"chars"`` | ``Box(0, 255, (522,), uint8)`` | character codes: banner 40, screen 12 x 40, cursor row, column |
-    | ``"latent"`` | ``Box(-inf, inf, (tiles, d), float32)`` | the codec's latents of the tiles of banner and screen |
+    | ``obs`` | terminal | desktop | content |
+    |---|---|---|---|
+    | ``"screen"`` | ``(208, 320, 3)`` | ``(256, 320, 3)`` | ``Box`` of uint8 pixels: the banner (16 high), the screen |
+    | ``"chars"`` | ``(522,)`` | ``(4842,)`` | ``Box`` of uint8 codes: banner 40, screen, cursor row and column |
+    | ``"latent"`` | ``(tiles, d)`` | ``(tiles, d)`` | ``Box`` of float32: the codec's latents of banner and screen |
 
-    A cursor that no cell shows is (255, 255) in ``"chars"``. For ``"latent"`` the real machine's pixels are encoded.
+    Characters of the terminal are its 12 x 40 cells; its cursor is read from the pixels, (255, 255) where no cell shows
+    one. Of the desktop they are 60 x 80, the points of a grid of 4 pixels: each has the character whose upper left
+    corner it is, or a space; the cursor is row and column of the pointer, where the last event put it. For ``"latent"``
+    the real machine's pixels are encoded.
 
     ## Rewards
     Judged from the screen alone, see ``nc_gym.tasks``. The rewards of an episode sum to a number in [0, 1]; 1 means
@@ -87,12 +100,13 @@ class ComputerEnv(gym.Env[NDArray[Any], np.int64], EzPickle):
 
     ## Starting State
     The seed draws the task's parameters; those of ``split="train"`` and ``split="test"`` have no combination in common.
-    Boot 0 is a fresh prompt in an empty home. Some tasks type a setup first, the same on both machines: the neural
-    computer types it too, once per setup, and later copies the state that it led to.
+    Boot 0 is a fresh prompt in an empty home, or a desktop without windows. Some tasks do a setup first, the same on
+    both machines: the neural computer does it too, once per setup, and later copies the state that it led to.
 
     ## Episode End
     Termination: the task is solved (a step after that earns 0). Truncation: after ``max_episode_steps``, by Gymnasium's
-    ``TimeLimit``. A real shell that dies or hangs is replaced by a fresh one, which ``info["restarted"]`` reports.
+    ``TimeLimit``. A real shell or desktop that dies or hangs is replaced by a fresh one, which ``info["restarted"]``
+    reports.
 
     ## Info
     See :class:`ComputerInfo`; the keys are the same after every reset and step.
@@ -102,7 +116,10 @@ class ComputerEnv(gym.Env[NDArray[Any], np.int64], EzPickle):
     ``nc_gym/TerminalEcho-v0``, ``nc_gym/TerminalMakeFile-v0``, ``nc_gym/TerminalMakeDir-v0``,
     ``nc_gym/TerminalRemoveFile-v0``, ``nc_gym/TerminalAdd-v0``, ``nc_gym/TerminalNavigate-v0``,
     ``nc_gym/TerminalReadFlag-v0``, ``nc_gym/TerminalRecover-v0``, ``nc_gym/TerminalCopyLine-v0``,
-    ``nc_gym/TerminalChain-v0``. ``nc_gym.register_card`` adds your own.
+    ``nc_gym/TerminalChain-v0``; and in ``envs/desktop.toml``: ``nc_gym/Desktop-v0`` (free use),
+    ``nc_gym/DesktopOpenProgram-v0``, ``nc_gym/DesktopCloseWindow-v0``, ``nc_gym/DesktopRaiseWindow-v0``,
+    ``nc_gym/DesktopMoveWindow-v0``, ``nc_gym/DesktopCalculate-v0``, ``nc_gym/DesktopTypeInTerminal-v0``.
+    ``nc_gym.register_card`` adds your own.
 
     ## Arguments
     Args:
@@ -114,7 +131,7 @@ class ComputerEnv(gym.Env[NDArray[Any], np.int64], EzPickle):
         dtype: name of the torch dtype the network computes in; None leaves the choice to the weights.
         denoise_steps: denoising steps per screen; None takes the value in the weights.
         obs: "screen", "chars" or "latent".
-        actions: "keys" or "words"; None takes what the card says about the id.
+        actions: "keys" (terminal), "pointer" (desktop) or "words"; None takes what the card says about the id.
         split: "train" or "test": which draws of the parameters.
         render_mode: None, "rgb_array" (screen magnified twice, with banner and a status line) or "ansi" (text).
     """
@@ -145,26 +162,49 @@ class ComputerEnv(gym.Env[NDArray[Any], np.int64], EzPickle):
         options = Options(card, task, machine, weights, device, dtype, denoise_steps, obs, actions, split)
         self._engine = Engine(options, num_rows=1)
         self.observation_space = self._engine.observation_space
-        self.action_space = spaces.Discrete(len(self.keys))
+        self.action_space = copy.deepcopy(self._engine.actions.space)
         self._row = np.ones(1, np.bool_)
         self._started = False
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """The name of each action: of its key, or its word."""
+        """The name of each key, or of each word."""
         return self._engine.actions.names
 
-    def encode(self, text: str) -> list[int]:
-        """Returns the actions that type ``text`` (a newline is Enter), with words that stand on the screen now."""
+    def encode(self, text: str) -> list[Any]:
+        """Returns the actions that type ``text`` (a newline is Enter), with words that stand on the screen now.
+
+        On a desktop the pointer stays where it is.
+        """
         return self._engine.encode(text, 0)
 
-    def oracle(self) -> list[int]:
+    def pointer(self, x: int, y: int, button: str = "none") -> Any:
+        """Returns the action that points at pixel (x, y), with a button event by name (desktop only).
+
+        Raises:
+            ValueError: the pixel is outside the screen, there is no such button event, or actions are words or keys.
+        """
+        return self._engine.pointer(x, y, button)
+
+    def idle(self) -> Any:
+        """Returns the action that does nothing now; on a desktop the pointer stays where it is."""
+        return self._engine.idle(0)
+
+    @property
+    def last_action(self) -> str:
+        """The name of the last action: of its key or word, or its button event, pixel and key."""
+        return self._engine.action_name(0)
+
+    def oracle(self) -> list[Any]:
         r"""Returns the actions that solve the current task from the start of the episode; empty for free use."""
         self._require_reset("oracle()")
         return self._engine.oracle(0)
 
     def action_masks(self) -> NDArray[np.bool_]:
-        """Returns which actions do something now, bool (actions,): every key, and every word that there is."""
+        """Returns which actions do something now, bool (actions,): every event, and every word that there is.
+
+        Of a ``MultiDiscrete`` space, the masks of its parts stand one behind the other.
+        """
         return self._engine.action_masks()[0]
 
     def reset(
@@ -177,14 +217,15 @@ class ComputerEnv(gym.Env[NDArray[Any], np.int64], EzPickle):
         self._started = True
         return self._engine.observations()[0], self._info()
 
-    def step(self, action: int | np.int64) -> tuple[NDArray[Any], float, bool, bool, dict[str, Any]]:
-        """Types one key or word and waits for the settled screen."""
+    def step(self, action: Any) -> tuple[NDArray[Any], float, bool, bool, dict[str, Any]]:
+        """Sends one event or word and waits for the settled screen."""
         self._require_reset("step()")
         if not self.action_space.contains(action):
             raise ValueError(
-                f"action {action!r} is not in {self.action_space}; pass the index of a name in env.unwrapped.keys"
+                f"action {action!r} is not in {self.action_space}; "
+                "env.unwrapped.encode(text), .pointer(x, y, button) and .keys.index(name) make actions"
             )
-        rewards, solved = self._engine.step(np.array([int(action)]), self._row)
+        rewards, solved = self._engine.step(np.array([action]), self._row)
         return self._engine.observations()[0], float(rewards[0]), bool(solved[0]), False, self._info()
 
     def _info(self) -> dict[str, Any]:
@@ -196,7 +237,7 @@ class ComputerEnv(gym.Env[NDArray[Any], np.int64], EzPickle):
             raise gym.error.ResetNeeded(f"{what} was called before the first reset(); call env.reset() first")
 
     def render(self) -> Any:
-        """Returns the frame, uint8 (448, 640, 3), or the text of the present screen, as ``render_mode`` says."""
+        """Returns the frame, uint8 (H, W, 3), or the text of the present screen, as ``render_mode`` says."""
         self._require_reset("render()")
         if self.render_mode is None:
             gym.logger.warn('render() needs a render mode; pass render_mode="rgb_array" or "ansi" to gym.make')

@@ -16,6 +16,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor, nn
 
+from nc_gym.machines import desktop_events
 from nc_gym.machines.keys import KEY_INDEX, KEYS
 from nc_gym.machines.terminal import COLUMNS, ROWS
 
@@ -79,7 +80,40 @@ class CharsExtractor(BaseFeaturesExtractor):
         return seen.scatter_add(2, index, share.flatten(2)).flatten(1)
 
 
-CHARS_POLICY: dict[str, Any] = {"features_extractor_class": CharsExtractor, "net_arch": {"pi": [], "vf": [64]}}
+class DesktopExtractor(BaseFeaturesExtractor):
+    """Features of a desktop's ``obs="chars"``: the letters of the banner, and a convolution over the 60x80 points.
+
+    Args:
+        observation_space: ``Box(0, 255, (4842,), uint8)``.
+        width: size of the embeddings of letters; banner and screen get sixteen times as many features each.
+    """
+
+    def __init__(self, observation_space: spaces.Box, width: int = 8) -> None:
+        super().__init__(observation_space, features_dim=2 * 16 * width)
+        self.characters = nn.Embedding(GLYPHS, width)
+        self.banner = nn.Sequential(nn.Flatten(), nn.Linear(COLUMNS * width, 16 * width), nn.ReLU())
+        self.screen = nn.Sequential(
+            nn.Conv2d(width, 16, (4, 8), stride=4), nn.ReLU(), nn.Conv2d(16, 16, 3, stride=2), nn.ReLU(), nn.Flatten(),
+            nn.LazyLinear(16 * width), nn.ReLU(),
+        )  # fmt: skip
+        with torch.no_grad():
+            self.screen(torch.zeros(1, width, desktop_events.ROWS, desktop_events.COLUMNS))  # makes the lazy layer
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """Returns features float (B, features_dim) of observations (B, 4842)."""
+        letters = self.characters((observations[:, :-2].long() - 32).clamp(0, GLYPHS - 1))  # (B, 4840, width)
+        points = letters[:, COLUMNS:].unflatten(1, (desktop_events.ROWS, desktop_events.COLUMNS)).permute(0, 3, 1, 2)
+        return torch.cat([self.banner(letters[:, :COLUMNS]), self.screen(points)], 1)
+
+
+def chars_extractor(observation_space: spaces.Box) -> BaseFeaturesExtractor:
+    """Returns the features extractor for ``obs="chars"`` of a terminal or of a desktop."""
+    points = desktop_events.ROWS * desktop_events.COLUMNS
+    desktop = observation_space.shape == (COLUMNS + points + 2,)
+    return DesktopExtractor(observation_space) if desktop else CharsExtractor(observation_space)
+
+
+CHARS_POLICY: dict[str, Any] = {"features_extractor_class": chars_extractor, "net_arch": {"pi": [], "vf": [64]}}
 """``policy_kwargs`` for ``obs="chars"``: the actor is linear in the extractor's features, so that it can copy."""
 
 

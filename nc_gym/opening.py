@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nc_gym.actions import PRESETS, Actions, KeyActions, WordActions
-from nc_gym.machines.keys import KEYS, encode
+from nc_gym.actions import Actions, EventActions, WordActions
+from nc_gym.inputs import Event
 from nc_gym.machines.machine import Machine
 from nc_gym.parameters import SPLITS
 from nc_gym.paths import data_root
-from nc_gym.registration import EnvironmentCard, load_card
+from nc_gym.registration import Card, EnvironmentCard, load_card
 
 if TYPE_CHECKING:
     from nc_gym.computer.computer import NeuralComputer
@@ -41,7 +42,7 @@ class Options:
         check_choice("machine", self.machine, MACHINES)
         check_choice("obs", self.obs, OBSERVATIONS)
         check_choice("task", self.task, tuple(load_card(self.card).environments))
-        check_choice("actions", self.actions, (None, *(PRESETS if load_card(self.card).words else PRESETS[:1])))
+        check_choice("actions", self.actions, (None, *load_card(self.card).presets))
         check_choice("split", self.split, SPLITS)
 
     @property
@@ -53,7 +54,8 @@ class Options:
 def open_actions(options: Options) -> Actions:
     """Returns the action preset that ``options`` name."""
     preset = options.actions or options.environment.actions
-    return KeyActions() if preset == "keys" else WordActions(load_card(options.card).words)
+    card = load_card(options.card)
+    return WordActions(card.words, card.kind.inputs) if preset == "words" else EventActions(card.kind.inputs)
 
 
 def check_choice(name: str, value: object, allowed: tuple[str | None, ...]) -> None:
@@ -85,7 +87,7 @@ def shared_computer(options: Options) -> NeuralComputer:
     computer = _load_computer(str(weights.resolve()), options.device, options.dtype, options.denoise_steps)
     if options.weights is None and card.weights_sha256 is not None:
         _check_pin(weights / "model.safetensors", card.weights_sha256)
-    _check_contract(computer, card.machine, [tuple(encode(boot)) for boot in card.boots], str(weights))
+    _check_contract(computer, card, str(weights))
     return computer
 
 
@@ -100,17 +102,25 @@ def _check_pin(file: Path, expected: str) -> None:
         )
 
 
-def _check_contract(computer: NeuralComputer, machine: str, boots: list[tuple[int, ...]], weights: str) -> None:
+def _check_contract(computer: NeuralComputer, card: Card, weights: str) -> None:
     from nc_gym.computer.computer import WeightsError
 
     config = computer.config
-    found = {"machine": config.machine, "keys": tuple(config.keys), "boots": [tuple(b) for b in config.boots]}
-    for name, expected in {"machine": machine, "keys": KEYS, "boots": boots}.items():
+    found: dict[str, object] = {"machine": config.machine, "keys": tuple(config.keys), "boots": _tuples(config.boots)}
+    wanted: dict[str, object] = {"machine": card.machine, "keys": card.kind.inputs.keys, "boots": list(card.boots)}
+    if card.kind.event_sizes:
+        found["event_sizes"], wanted["event_sizes"] = tuple(config.event_sizes), card.kind.event_sizes
+    for name, expected in wanted.items():
         if found[name] != expected:
             raise WeightsError(
                 f"weights {weights} have {name} {found[name]!r} but the card says {expected!r}; "
                 "use weights that were trained with this card"
             )
+
+
+def _tuples(boots: Sequence[Sequence[int | Sequence[int]]]) -> list[tuple[Event, ...]]:
+    """Returns boots as a card has them, whatever lists a file made of them."""
+    return [tuple(e if isinstance(e, int) else tuple(e) for e in boot) for boot in boots]  # type: ignore[misc]
 
 
 def open_machine(options: Options, num_rows: int) -> Machine:
@@ -122,11 +132,15 @@ def open_machine(options: Options, num_rows: int) -> Machine:
         return NeuralMachine(
             computer, num_rows, starts=_shared_starts(computer, options.card, options.task, options.split)
         )
-    from nc_gym.machines.terminal import BashTerminal
+    card = load_card(options.card)
+    return card.kind.open(num_rows, start_events(options))
 
+
+def start_events(options: Options) -> list[list[Event]]:
+    """Returns, for each start of an environment's task, the events that lead there from a fresh computer."""
     card = load_card(options.card)
     starts = options.environment.task.starts(options.split, len(card.boots))
-    return BashTerminal(num_rows, [[*encode(card.boots[start.boot]), *start.events] for start in starts])
+    return [[*card.boots[start.boot], *start.events] for start in starts]
 
 
 @lru_cache(maxsize=4)

@@ -44,14 +44,15 @@ class Word:
 
 @dataclass(frozen=True)
 class Number:
-    """A random whole number from ``lowest`` to ``highest`` (both ends included)."""
+    """A random whole number from ``lowest`` to at most ``highest``, in steps of ``step``."""
 
     lowest: int
     highest: int
+    step: int = 1
 
     def draw(self, rng: np.random.Generator, values: Values) -> str:
         """Draws a number."""
-        return str(rng.integers(self.lowest, self.highest + 1))
+        return str(self.lowest + self.step * rng.integers((self.highest - self.lowest) // self.step + 1))
 
     def longest(self) -> str:
         """Returns a value that no other is longer than."""
@@ -59,7 +60,7 @@ class Number:
 
     def describe(self) -> str:
         """Says in Markdown what is drawn."""
-        return f"{self.lowest} to {self.highest}"
+        return f"{self.lowest} to {self.highest}" + (f" in steps of {self.step}" if self.step > 1 else "")
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,28 @@ class Sum:
         return " + ".join(f"`{name}`" for name in self.of)
 
 
-Parameter = Word | Number | Choice | Sum
+@dataclass(frozen=True)
+class Pick:
+    """The value of one of the parameters ``of`` above it: the first's if ``at`` has the value "1", and so on."""
+
+    of: tuple[str, ...]
+    at: str
+    widest: str
+
+    def draw(self, rng: np.random.Generator, values: Values) -> str:
+        """Picks; draws nothing."""
+        return values[self.of[int(values[self.at]) - 1]]
+
+    def longest(self) -> str:
+        """Returns a value that no other is longer than."""
+        return self.widest
+
+    def describe(self) -> str:
+        """Says in Markdown what it is."""
+        return f"number `{self.at}` of " + ", ".join(f"`{name}`" for name in self.of)
+
+
+Parameter = Word | Number | Choice | Sum | Pick
 
 
 def draw_values(parameters: Mapping[str, Parameter], rng: np.random.Generator, split: str) -> Values:
@@ -145,17 +167,34 @@ def parameter_from_table(name: str, fields: Mapping[str, Any], earlier: Mapping[
     """
     if set(fields) == {"letters", "length"} and fields["letters"] and _ordered(fields["length"], lowest=1):
         return Word(str(fields["letters"]), (fields["length"][0], fields["length"][1]))
-    if set(fields) == {"range"} and _ordered(fields["range"], lowest=0):
-        return Number(*fields["range"])
+    step = fields.get("step", 1)
+    if set(fields) - {"step"} == {"range"} and _ordered(fields["range"], lowest=0) and type(step) is int and step > 0:
+        lowest, highest = fields["range"]
+        return Number(lowest, highest, step)
     if set(fields) == {"choices"} and fields["choices"]:
         return Choice(tuple(map(str, fields["choices"])))
     terms = fields.get("sum", ())
     if set(fields) == {"sum"} and terms and all(isinstance(earlier.get(term), Number) for term in terms):
         return Sum(tuple(terms), sum(int(earlier[term].longest()) for term in terms))
+    if set(fields) == {"pick", "at"} and _picks(fields, earlier):
+        of = tuple(fields["pick"])
+        return Pick(of, fields["at"], max((earlier[term].longest() for term in of), key=len))
     raise ValueError(
         f"parameter {name!r} is {dict(fields)}; give it letters and length = [shortest, longest], or "
-        "range = [lowest, highest], or choices = [texts], or sum = [names of ranges above it]"
+        "range = [lowest, highest] (and perhaps step), or choices = [texts], or sum = [names of ranges above it], or "
+        "pick = [names above it] and at = name of the choice or range that counts them from 1"
     )
+
+
+def _picks(fields: Mapping[str, Any], earlier: Mapping[str, Parameter]) -> bool:
+    """Tells whether the table of a pick names earlier parameters, and one that counts no further than they go."""
+    counter = earlier.get(fields["at"])
+    if isinstance(counter, Number):
+        numbers = [str(counter.lowest), str(counter.highest)]
+    else:
+        numbers = list(counter.choices) if isinstance(counter, Choice) else []
+    counts = bool(numbers) and all(n.isdecimal() and 1 <= int(n) <= len(fields["pick"]) for n in numbers)
+    return counts and all(term in earlier for term in fields["pick"])
 
 
 def _ordered(pair: object, lowest: int) -> bool:

@@ -19,6 +19,21 @@ PROMPT = re.compile(r"^(?:~|/|[\w.-]+)\$ ?")  # bash shows the name of the worki
 
 
 @dataclass(frozen=True)
+class TextView:
+    """What a terminal shows.
+
+    Attributes:
+        lines: the lines above the one with the cursor, wrapped rows joined.
+        typed: the row with the cursor.
+        column: of the cursor.
+    """
+
+    lines: Sequence[str]
+    typed: str
+    column: int
+
+
+@dataclass(frozen=True)
 class Predicate:
     """What has to hold at once. A field that is not given asks for nothing.
 
@@ -46,14 +61,14 @@ class Predicate:
             prompt=self.prompt.format(**values),
         )
 
-    def holds(self, lines: Sequence[str], typed: str, earlier: Predicate | None = None) -> bool:
+    def holds(self, view: TextView, earlier: Predicate | None = None) -> bool:
         """Tells whether a screen shows it.
 
         Args:
-            lines: the lines above the one with the cursor.
-            typed: the line with the cursor.
+            view: what the screen shows.
             earlier: a predicate that held before; what lies above what it looked at does not count.
         """
+        lines, typed = view.lines, view.typed
         first = 0 if earlier is None else earlier.place(lines) + 1
         if self.prompt and not typed.startswith(f"{self.prompt}$ "):
             return False
@@ -91,20 +106,27 @@ def _last(text: str, lines: Sequence[str]) -> int:
     return max((i for i, line in enumerate(lines) if line == text), default=-1) if text else -1
 
 
-def screen_lines(chars: NDArray[np.uint8], cursor_row: int) -> tuple[list[str], str]:
-    """Returns the lines above the cursor's row, wrapped rows joined, and the row of the cursor, as texts.
+def text_view(chars: NDArray[np.uint8], cursor: NDArray[np.int64]) -> TextView | None:
+    """Returns what the characters of a terminal say, or None if there is no cursor.
 
     Args:
         chars: character codes, uint8 (rows, columns); 127 becomes "?".
-        cursor_row: the row that is being typed on.
+        cursor: row and column of the cursor, int64 (2,), or (-1, -1).
     """
-    rows = [row.tobytes().replace(b"\x7f", b"?").decode("ascii") for row in chars[: cursor_row + 1]]
+    if cursor[0] < 0:
+        return None
+    rows = [row.tobytes().replace(b"\x7f", b"?").decode("ascii") for row in chars[: cursor[0] + 1]]
+    return TextView(join_wrapped(rows[:-1]), rows[-1], int(cursor[1]))
+
+
+def join_wrapped(rows: Sequence[str]) -> list[str]:
+    """Joins rows that are full to the edge with the next one, and strips trailing blanks."""
     lines: list[str] = []
     joins = False
-    for row in rows[:-1]:
+    for row in rows:
         lines = [*lines[:-1], lines[-1] + row] if joins else [*lines, row]
         joins = row[-1] != " "
-    return [line.rstrip() for line in lines], rows[-1]
+    return [line.rstrip() for line in lines]
 
 
 def predicate_from_table(table: Mapping[str, Any]) -> Predicate:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nc_gym.machines.font import CELL_HEIGHT, CELL_WIDTH, FIRST_CHAR, GLYPHS
+from nc_gym.predicates import TextView, text_view
 
 FLAT = 12  # a cell whose brightest and darkest pixels differ by less shows one colour only
 LIGHT = 64  # a cell of one colour is an inverse blank if it is brighter than this
@@ -52,12 +53,17 @@ def brighter_pixels(cells: NDArray[np.uint8]) -> NDArray[np.bool_]:
     return light > threshold[:, None]
 
 
-def match_templates(bits: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """Returns the index (M,) of the template nearest to each row of ``bits`` (M, 128), by Hamming distance."""
+def exact_templates(bits: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Returns the index (M,) of the template that equals each row of ``bits`` (M, 128), -1 where none does."""
     words = _pack(bits)
     found = np.searchsorted(_SORTED_HASHES, _hash(words)).clip(max=len(_ORDER) - 1)
-    index = _ORDER[found]
-    other = (_SORTED_WORDS[found] != words).any(1)
+    return np.where((_SORTED_WORDS[found] != words).any(1), -1, _ORDER[found])
+
+
+def match_templates(bits: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Returns the index (M,) of the template nearest to each row of ``bits`` (M, 128), by Hamming distance."""
+    index = exact_templates(bits)
+    other = index < 0
     if other.any():
         index[other] = ((bits[other].astype(np.float32) * 2 - 1) @ _SIGNS.T).argmax(1)
     return index
@@ -99,6 +105,10 @@ class Reader:
             self._find_cursors(np.unique(n))
         self._screens = screens
         return self._chars.copy(), self._cursors.copy()
+
+    def view(self, row: int) -> TextView | None:
+        """Returns the lines of a row, or None if its screen shows no cursor."""
+        return text_view(self._chars[row], self._cursors[row])
 
     def _changed(self, screens: NDArray[np.uint8]) -> NDArray[np.bool_]:
         """Tells which cells differ from the screens read before, bool (N, rows, columns)."""

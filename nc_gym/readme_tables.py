@@ -87,6 +87,33 @@ def fidelity(root: Path) -> str:
     return "\n\n".join((head, loop, _events_table(result["events"]), _other_sentence(result)))
 
 
+def desktop_fidelity(root: Path) -> str:
+    """Returns the tables of ``docs/fidelity_desktop.json``: what was aimed at, and closed loop by step."""
+    path = root / "docs" / "fidelity_desktop.json"
+    if not path.is_file():
+        return "Not measured yet: `nc-gym evaluate desktop --out docs`."
+    from nc_gym.desktop_fidelity_report import CURVES, target_numbers
+
+    result = json.loads(path.read_text())
+    head = f"{result['sessions']} held-out sessions of {result['steps']} events; mean and 95 % interval over sessions."
+    aims = []
+    for name, (number, aim) in target_numbers(result).items():
+        verdict = "" if number is None else "met" if number["mean"] >= aim else "missed"
+        aims.append((name, "not measured" if number is None else _interval(number, "mean"), f"≥ {aim}", verdict))
+    idle = result["idle"]
+    changed = f"{idle['pixels_changed']:,}"
+    aims.append((f"pixels changed by {idle['noops']:,} no-ops", changed, "0", "missed" if changed != "0" else "met"))
+    steps = result["at_steps"]
+    rows = [(name, *(_interval(steps[step][key], "mean") for step in steps)) for key, name in CURVES.items()]
+    loop = table(("closed loop", *(f"step {step}" for step in steps)), rows)
+    last = (
+        f"{result['transitions']['classes']} classes of transitions. LPIPS is not measured: it needs the trained "
+        "weights of another network. [Every number and its definition](docs/fidelity_desktop.json), "
+        "[plot](docs/fidelity_desktop.png), [worst failures](docs/failures_desktop.png)."
+    )
+    return "\n\n".join((head, table(("closed loop", "measured", "aim", ""), aims), loop, last))
+
+
 FIDELITY_ROWS = {"characters right": "characters", "exact screens": "exact", "cursor right": "cursor"}
 
 
@@ -133,7 +160,7 @@ def agents(root: Path) -> str:
             rows.append((f"[{path.parent.name}](agents/{path.parent.name})", f"`{result['env']}`", player, *cells))
     if not rows:
         return "None shipped yet."
-    return table(("agent", "environment", "player", "neural: solved, return", "real bash: solved, return"), rows)
+    return table(("agent", "environment", "player", "neural: solved, return", "real: solved, return"), rows)
 
 
 def _player(test: dict[str, Any]) -> str:
@@ -159,6 +186,7 @@ def transfer(root: Path) -> str:
 TABLES: dict[str, Callable[[Path], str]] = {
     "environments": environments,
     "fidelity": fidelity,
+    "desktop_fidelity": desktop_fidelity,
     "speed": speed,
     "agents": agents,
     "transfer": transfer,

@@ -19,7 +19,6 @@ from nc_gym.agent_evaluate import PolicyPlayer
 from nc_gym.comparison import Agreement, side_by_side
 from nc_gym.frames import SCALE
 from nc_gym.machines.font import CELL_HEIGHT
-from nc_gym.machines.keys import NOOP
 from nc_gym.registration import card_names, load_card
 from nc_gym.video import Frame, VideoWriter
 
@@ -27,7 +26,7 @@ gym.register_envs(nc_gym)
 
 HOLD_SECONDS = 1.0  # how long the last frame of an episode stays
 
-Policy = Callable[[Any], int]  # observation -> action
+Policy = Callable[[Any], Any]  # observation -> action
 Start = Callable[[gym.Env[Any, Any], int], Policy]  # environment (just reset), seed -> the episode's policy
 
 
@@ -82,7 +81,7 @@ class Side:
         self.obs, self.info = self.env.reset(seed=seed)
         self.total, self.done = 0.0, False
 
-    def step(self, action: int) -> None:
+    def step(self, action: Any) -> None:
         """Takes one action, unless the episode is over."""
         if not self.done:
             self.obs, reward, terminated, truncated, self.info = self.env.step(action)
@@ -90,12 +89,12 @@ class Side:
             self.done = terminated or truncated
 
     def frame(self) -> Frame:
-        """Returns the rendered frame, uint8 (448, 640, 3)."""
+        """Returns the rendered frame, uint8 (H, W, 3)."""
         frame: Any = self.env.render()
         return np.asarray(frame, dtype=np.uint8)
 
     def screen(self) -> Frame:
-        """Returns banner and screen as the machine shows them, uint8 (208, 320, 3)."""
+        """Returns banner and screen as the machine shows them, uint8 (H, W, 3)."""
         return self.frame()[::SCALE, ::SCALE][:-CELL_HEIGHT]
 
 
@@ -140,7 +139,7 @@ def load_agent(name: str, trust: bool = False) -> Agent:
         computer: Any = env.unwrapped
         player = PolicyPlayer(trained, True, seed)
         player.begin(np.ones(1, np.bool_), [seed], computer)
-        return lambda obs: int(player.act(obs, computer))
+        return lambda obs: np.asarray(player.act(obs, computer))
 
     return Agent(name, obs_mode(trained.model.observation_space.shape), start, trained)
 
@@ -159,19 +158,27 @@ def _oracle(env: gym.Env[Any, Any], seed: int) -> Policy:
     actions = env.unwrapped.oracle()  # type: ignore[attr-defined]
     if not actions:
         raise ValueError(f"{env.spec and env.spec.id} has no task for an oracle; choose --agent random or a policy")
-    return follow(actions)
+    return follow(actions, env)
 
 
 def _random(env: gym.Env[Any, Any], seed: int) -> Policy:
     rng = np.random.default_rng(seed)
-    count = int(env.action_space.n)  # type: ignore[attr-defined]
-    return lambda obs: int(rng.integers(count))
+    space: Any = env.action_space
+    sizes = space.n if isinstance(space, gym.spaces.Discrete) else space.nvec
+    return lambda obs: rng.integers(sizes)
 
 
-def follow(actions: Iterable[int]) -> Policy:
-    """Returns the policy that takes these actions whatever it sees, then no-ops."""
+def follow(actions: Iterable[Any], env: gym.Env[Any, Any]) -> Policy:
+    """Returns the policy that takes these actions whatever it sees, then does nothing."""
     remaining = iter(actions)
-    return lambda obs: next(remaining, NOOP)
+    computer: Any = env.unwrapped
+    end = object()
+
+    def policy(obs: Any) -> Any:
+        action = next(remaining, end)
+        return computer.idle() if action is end else action
+
+    return policy
 
 
 def film_episode(
@@ -191,7 +198,7 @@ def film_episode(
     driver = sides[0]
     policy = start(driver.env, seed)
     agreement = Agreement() if len(sides) == 2 else None
-    frame = compose(sides, 0, NOOP)
+    frame = compose(sides, 0)
     video.write(frame)
     steps = 0
     while not driver.done and steps != limit:
@@ -199,7 +206,7 @@ def film_episode(
         for side in sides:
             side.step(action)
         steps += 1
-        frame = compose(sides, steps, action)
+        frame = compose(sides, steps)
         video.write(frame)
         if agreement is not None:
             agreement.add(sides[0].screen(), sides[1].screen(), sides[0].info["chars"], sides[1].info["chars"])
@@ -215,12 +222,13 @@ def film_episode(
     )
 
 
-def compose(sides: Sequence[Side], step: int, action: int) -> Frame:
+def compose(sides: Sequence[Side], step: int) -> Frame:
     """Returns the frame of one side, or of two side by side."""
     if len(sides) == 1:
         return sides[0].frame()
     instruction = sides[0].info["instruction"] or "free use"
-    header = f"{instruction}   step {step}   key {sides[0].env.unwrapped.keys[action]!r}"  # type: ignore[attr-defined]
+    computer: Any = sides[0].env.unwrapped
+    header = f"{instruction}   step {step}   {computer.last_action!r}"
     return side_by_side(sides[0].screen(), sides[1].screen(), header, SCALE)
 
 

@@ -16,7 +16,10 @@ from typing import Any
 import gymnasium as gym
 
 from nc_gym.actions import PRESETS, WordActions
+from nc_gym.inputs import Event, Place
+from nc_gym.kinds import Kind, kind_of
 from nc_gym.paths import data_root
+from nc_gym.scripts import script_events
 from nc_gym.tasks import Task, task_from_table
 
 if sys.version_info >= (3, 11):
@@ -46,18 +49,34 @@ class EnvironmentCard:
 
 @dataclass(frozen=True)
 class Card:
-    """A computer, its boots (texts typed into a fresh one) and its environments by id.
+    """A computer, its boots (events sent to a fresh one) and its environments by id.
 
-    ``weights_sha256`` pins the file ``model.safetensors`` of the default weights: other weights are other dynamics and
-    need a new version of the ids. ``words`` is the vocabulary of ``actions="words"``; without one there are only keys.
+    ``kind`` is what the computer is. ``weights_sha256`` pins the file ``model.safetensors`` of the default weights:
+    other weights are other dynamics and need a new version of the ids. ``words`` is the vocabulary of
+    ``actions="words"``; without one there are only single events.
     """
 
     name: str
-    machine: str
-    boots: tuple[str, ...]
+    kind: Kind
+    boots: tuple[tuple[Event, ...], ...]
     weights_sha256: str | None
     words: tuple[str, ...]
     environments: dict[str, EnvironmentCard]
+
+    @property
+    def machine(self) -> str:
+        """The name of the kind."""
+        return self.kind.name
+
+    @property
+    def places(self) -> dict[str, Place]:
+        """The pixels that have names; a terminal has none."""
+        return self.kind.inputs.places
+
+    @property
+    def presets(self) -> tuple[str, ...]:
+        """The action presets that its environments have."""
+        return PRESETS[self.machine] if self.words else PRESETS[self.machine][:1]
 
 
 @cache
@@ -77,25 +96,33 @@ def parse_card(path: Path) -> Card:
     """Reads and checks the card at ``path``."""
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
-        boots = tuple(table["boots"])
+        kind = kind_of(table["machine"], _places(table.get("places", {})))
+        boots = tuple(tuple(script_events(text, {}, kind.inputs)) for text in table["boots"])
         words = tuple(table.get("words", ()))
-        cards = [_environment(entry, len(boots), words) for entry in table["environments"]]
+        cards = [_environment(entry, len(boots), words, kind) for entry in table["environments"]]
         environments = {card.id: card for card in cards}
-        return Card(path.stem, table["machine"], boots, table.get("weights_sha256"), words, environments)
+        return Card(path.stem, kind, boots, table.get("weights_sha256"), words, environments)
     except KeyError as error:
         raise CardError(f"{path}: the field {error} is missing; compare with envs/terminal.toml") from None
     except ValueError as error:  # also TOML syntax errors
         raise CardError(f"{path}: {error}") from error
 
 
-def _environment(entry: dict[str, Any], num_boots: int, words: tuple[str, ...]) -> EnvironmentCard:
+def _places(table: dict[str, Any]) -> dict[str, Place]:
+    for name, pixel in table.items():
+        if not (isinstance(pixel, list) and len(pixel) == 2 and all(type(number) is int for number in pixel)):
+            raise ValueError(f"the place {name!r} is {pixel!r}; give it as [x, y] in pixels")
+    return {name: (x, y) for name, (x, y) in table.items()}
+
+
+def _environment(entry: dict[str, Any], num_boots: int, words: tuple[str, ...], kind: Kind) -> EnvironmentCard:
     known = {"id", "summary", "max_episode_steps", "reward_threshold", "actions", "task"}
     unknown = sorted(set(entry) - known)
     if unknown:
         raise ValueError(f"unknown environment field {unknown[0]!r}; an environment has {', '.join(sorted(known))}")
     try:
-        task = task_from_table(entry["task"], num_boots)
-        actions = entry.get("actions", "keys")
+        task = task_from_table(entry["task"], num_boots, kind)
+        actions = entry.get("actions", PRESETS[kind.name][0])
         _check_words(task, actions, words)
     except ValueError as error:
         raise ValueError(f"{entry['id']}: {error}") from None
@@ -104,13 +131,19 @@ def _environment(entry: dict[str, Any], num_boots: int, words: tuple[str, ...]) 
 
 
 def _check_words(task: Task, actions: str, words: tuple[str, ...]) -> None:
-    if actions not in PRESETS:
-        raise ValueError(f"actions is {actions!r}; choose one of {', '.join(PRESETS)}")
+    presets = PRESETS[task.kind.name]
+    if actions not in presets:
+        raise ValueError(f"actions is {actions!r}; choose one of {', '.join(presets)}")
     if actions == "words" and not words:
         raise ValueError('actions is "words", but the card has no list `words` of what they are')
-    unknown = sorted(set(task.sample(0).words) - set(WordActions(words).names))
-    if unknown:
-        raise ValueError(f"oracle_words has {unknown[0]!r}, which is neither one of the card's words nor a slot")
+    vocabulary = WordActions(words, task.kind.inputs)
+    for word in task.sample(0).words:
+        try:
+            vocabulary.index(word)
+        except ValueError:
+            raise ValueError(
+                f"oracle_words has {word!r}, which is neither one of the card's words nor a slot"
+            ) from None
 
 
 def card_names() -> list[str]:

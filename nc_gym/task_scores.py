@@ -1,8 +1,9 @@
 """``nc-gym tasks``: plays every task's oracle and a random policy on both machines, and films the oracle.
 
-Writes ``tasks_terminal.json`` (success, return, and how often the real machine's files confirm a success) and one GIF
-per task into ``envs/`` beside it; the documentation pages show both. What the file already holds for the same weights,
-card, seed and number of episodes is not measured again, so an interrupted run goes on.
+Writes ``tasks_terminal.json`` or ``tasks_desktop.json`` (success, return, and how often the real machine's true state
+confirms a success) and one GIF per task into ``envs/`` beside it; the documentation pages show both. What the file
+already holds for the same weights, card, seed and number of episodes is not measured again, so an interrupted run goes
+on. Where no network is trained yet, only the real machine plays and is filmed.
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from nc_gym.actions import PRESETS
 from nc_gym.agent_env import EnvSetting
 from nc_gym.agent_evaluate import OraclePlayer, Player, RandomPlayer, evaluate
 from nc_gym.fidelity_report import dumps
@@ -30,8 +30,6 @@ from nc_gym.frames import SCALE
 from nc_gym.paths import data_root
 from nc_gym.registration import load_card
 
-JSON = "tasks_terminal.json"
-CARD = "terminal"
 SPLIT = "test"
 MACHINES = ("real", "neural")
 PLAYERS: dict[str, Callable[[], Player]] = {"oracle": OraclePlayer, "random": RandomPlayer}
@@ -40,12 +38,18 @@ FRAME_MS, LAST_MS = 150, 2000
 _KEPT = ("env", "actions", "player", "machine", "success_rate", "mean_return", "audited_rate", "failed_seeds")
 
 
+def json_name(card: str) -> str:
+    """Returns the file of a card's scores."""
+    return f"tasks_{card}.json"
+
+
 def measure(
-    tasks: Sequence[str], out: Path, episodes: int, seed: int, weights: Path | None, device: str
+    card: str, tasks: Sequence[str], out: Path, episodes: int, seed: int, weights: Path | None, device: str
 ) -> dict[str, Any]:
     """Measures tasks, writes the file after each score, then films them, and returns all that the file holds.
 
     Args:
+        card: "terminal" or "desktop".
         tasks: ids; empty for all of the card.
         out: folder of the file.
         episodes: of each score.
@@ -56,14 +60,15 @@ def measure(
     Raises:
         ValueError: one of ``tasks`` is no task of the card.
     """
-    known = [id for id, environment in load_card(CARD).environments.items() if environment.task.success]
+    known = [id for id, environment in load_card(card).environments.items() if environment.task.success]
     unknown = sorted(set(tasks) - set(known))
     if unknown:
         raise ValueError(f"no task {unknown[0]!r}; the tasks are {', '.join(known)}")
     chosen = list(tasks) or known
-    path = out / JSON
-    result = _result_so_far(path, _header(episodes, seed, weights))
-    jobs = [job for job in _jobs(chosen) if job not in [_key(score) for score in result["scores"]]]
+    path = out / json_name(card)
+    result = _result_so_far(path, _header(card, episodes, seed, weights))
+    machines = MACHINES if result["weights_sha256"] else MACHINES[:1]
+    jobs = [job for job in _jobs(card, chosen, machines) if job not in [_key(score) for score in result["scores"]]]
     with Progress(transient=True) as progress:
         for job in progress.track(jobs, description="Tasks"):
             env_id, actions, player, machine = job
@@ -73,30 +78,36 @@ def measure(
             result["scores"].sort(key=lambda score: (known.index(score["env"]), *_key(score)[1:]))
             _write(path, result)
         for env_id in progress.track(chosen, description="Films"):
-            film(env_id, out / "envs" / gif_name(env_id), seed, weights, device)
+            film(env_id, out / "envs" / gif_name(env_id), machines[-1], seed, weights, device)
     return dict(json.loads(path.read_text(encoding="utf-8")))
 
 
-def _jobs(tasks: Sequence[str]) -> Iterator[tuple[str, str, str, str]]:
-    return ((task, actions, player, machine) for task in tasks for actions in PRESETS
-            for player in PLAYERS for machine in MACHINES)  # fmt: skip
+def _jobs(card: str, tasks: Sequence[str], machines: Sequence[str]) -> Iterator[tuple[str, str, str, str]]:
+    """Yields task, actions, player and machine of each score; words only where the oracle has some."""
+    loaded = load_card(card)
+    for task in tasks:
+        words = loaded.environments[task].task.oracle_words
+        for actions in loaded.presets if words else loaded.presets[:1]:
+            for player in PLAYERS:
+                for machine in machines:
+                    yield task, actions, player, machine
 
 
 def _key(score: dict[str, Any]) -> tuple[str, str, str, str]:
     return score["env"], score["actions"], score["player"], score["machine"]
 
 
-def _header(episodes: int, seed: int, weights: Path | None) -> dict[str, Any]:
+def _header(card: str, episodes: int, seed: int, weights: Path | None) -> dict[str, Any]:
     """Returns what scores of one file have in common."""
-    lines = (data_root() / "envs" / f"{CARD}.toml").read_text(encoding="utf-8").splitlines()
-    card = "\n".join(line for line in lines if not line.startswith("weights_sha256"))
-    model = (weights or data_root() / "weights" / CARD) / "model.safetensors"
+    lines = (data_root() / "envs" / f"{card}.toml").read_text(encoding="utf-8").splitlines()
+    text = "\n".join(line for line in lines if not line.startswith("weights_sha256"))
+    model = (weights or data_root() / "weights" / card) / "model.safetensors"
     return {
         "episodes": episodes,
         "seed": seed,
         "split": SPLIT,
-        "weights_sha256": sha256(model.read_bytes()).hexdigest(),
-        "card_sha256": sha256(card.encode()).hexdigest(),
+        "weights_sha256": sha256(model.read_bytes()).hexdigest() if model.is_file() else None,
+        "card_sha256": sha256(text.encode()).hexdigest(),
     }
 
 
@@ -122,11 +133,10 @@ def gif_name(env_id: str) -> str:
     return env_id.split("/")[-1] + ".gif"
 
 
-def film(env_id: str, path: Path, seed: int, weights: Path | None, device: str) -> None:
-    """Films the oracle in the neural terminal: the first of some episodes that it solves, else the last one."""
-    env = gym.make(
-        env_id, weights=str(weights) if weights else None, device=device, split=SPLIT, render_mode="rgb_array"
-    )
+def film(env_id: str, path: Path, machine: str, seed: int, weights: Path | None, device: str) -> None:
+    """Films the oracle on a machine: the first of some episodes that it solves, else the last one."""
+    folder = str(weights) if weights else None
+    env = gym.make(env_id, machine=machine, weights=folder, device=device, split=SPLIT, render_mode="rgb_array")
     for episode in range(FILM_TRIES):
         _, info = env.reset(seed=seed + episode)
         frames: list[Any] = [env.render()]

@@ -1,30 +1,33 @@
 """Tasks: what the user of a computer is asked to do, judged from what the screen shows and from nothing else.
 
-A task is declared in a card (``envs/*.toml``; docs/tasks.md shows how). It is judged from the characters that
-``nc_gym.reader`` read from the pixels, so the same code judges a neural screen and a real one:
+A task is declared in a card (``envs/*.toml``; docs/tasks.md shows how). It is judged from the view that a reader
+(``nc_gym.reader``, ``nc_gym.desktop_reader``) got from the pixels, so one code judges neural and real screens:
 
-* **Success** is a list of predicates (``nc_gym.predicates``), met in their order. Each must hold on ``HOLD`` successive
-  screens (the one on which it first holds is the first of them), so that one flickering screen is no success.
+* **Success** is a list of predicates (``nc_gym.predicates``, ``nc_gym.desktop_predicates``), met in their order. Each
+  must hold on ``HOLD`` successive screens (the one on which it first holds is the first of them), so that one
+  flickering screen is no success.
 * **Shaping** is best-so-far progress through the lines that the oracle types: typing more of them correctly after the
   prompt than ever before in the episode earns ``typing_share`` times the gain; what stands there when the episode
-  begins, typing it again, or erasing and retyping it, earns nothing.
+  begins, typing it again, or erasing and retyping it, earns nothing. Only a terminal's tasks have it.
 * Success earns what is left up to 1. The rewards of an episode therefore sum to a number in [0, 1], and to 1 exactly
   when the task was solved.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from nc_gym.machines.keys import NOOP
+from nc_gym.desktop_predicates import WindowPredicate
+from nc_gym.desktop_view import DesktopView
+from nc_gym.inputs import Event
+from nc_gym.kinds import Goals, Kind, TerminalKind, View
 from nc_gym.parameters import SPLITS, Parameter, Values, draw_values, parameter_from_table
-from nc_gym.predicates import PROMPT, Predicate, predicate_from_table, screen_lines
+from nc_gym.predicates import PROMPT, TextView
 from nc_gym.scripts import has_keys, repeated, script_events
 
 HOLD = 2  # successive screens that must show success
@@ -37,7 +40,7 @@ class Start:
     """Where an episode begins: the card's boot number ``boot``, and then the ``events`` of the task's setup."""
 
     boot: int
-    events: tuple[int, ...] = ()
+    events: tuple[Event, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -51,14 +54,14 @@ class Goal:
         commands: the lines that the shaping rewards.
         script: the oracle's events.
         words: the oracle's actions with ``actions="words"``, by name.
-        audit: a bash condition on the real machine's files that a true success meets; may be empty.
+        audit: a condition on the real machine's files that a true success meets; may be empty.
     """
 
     start: int
     instruction: str
-    success: tuple[Predicate, ...]
+    success: Goals
     commands: tuple[str, ...] = ()
-    script: tuple[int, ...] = ()
+    script: tuple[Event, ...] = ()
     words: tuple[str, ...] = ()
     audit: str = ""
 
@@ -90,6 +93,7 @@ class Task:
     """A task from a card.
 
     Attributes:
+        kind: the kind of computer that it is for.
         instruction: the text in the banner; ``{name}`` stands for a parameter, here and in the other texts.
         success: what the screen must show; empty for free use.
         oracle: a script (``nc_gym.scripts``) that solves the task from its start.
@@ -97,13 +101,14 @@ class Task:
         typing_share: the part of the return that typing the oracle's lines earns.
         setup: a script that prepares the computer before the episode begins.
         setups: how many different setups each split has; 0 without a setup.
-        audit: a bash condition, evaluated in the home of the real machine.
+        audit: a condition on files in the home of the real machine, as ``kind.audit`` takes it.
         boots: indices into the card's boots; an episode starts from one of them, drawn from its seed.
         parameters: what is drawn anew for every episode.
     """
 
+    kind: Kind = field(hash=False, compare=False)
     instruction: str = ""
-    success: tuple[Predicate, ...] = ()
+    success: Goals = field(default=(), hash=False)
     oracle: str = ""
     oracle_words: tuple[str, ...] = ()
     typing_share: float = 0.0
@@ -118,10 +123,7 @@ class Task:
         if not self.setups:
             return [Start(boot) for boot in range(num_boots)]
         drawn = self._setup_values(split)
-        return [
-            Start(self.boots[i % len(self.boots)], tuple(script_events(self.setup, values)))
-            for i, values in enumerate(drawn)
-        ]
+        return [Start(self.boots[i % len(self.boots)], self._setup_events(values)) for i, values in enumerate(drawn)]
 
     def sample(self, seed: int, split: str = "train") -> Goal:
         """Draws an episode's goal; the same seed and split always give the same goal."""
@@ -147,67 +149,77 @@ class Task:
             f"the parameters give only {len(drawn)} setups for split {split!r}, but setups = {self.setups}; lower it"
         )
 
+    def _setup_events(self, values: Values) -> tuple[Event, ...]:
+        return tuple(script_events(self.setup, values, self.kind.inputs))
+
     def _goal(self, start: int, values: Values) -> Goal:
-        script = script_events(self.oracle, values)
-        lines = [] if has_keys(self.oracle) else self.oracle.format(**values).split("\n")
+        inputs = self.kind.inputs
+        setup = self._setup_events(values)
+        script = script_events(self.oracle, values, inputs, setup[-1] if setup else inputs.first)
+        lines = self.oracle.format(**values).split("\n") if self.typing_share else []
         return Goal(
             start=start,
             instruction=self.instruction.format(**values),
-            success=tuple(predicate.fill(values) for predicate in self.success),
+            success=tuple(predicate.fill(values) for predicate in self.success),  # type: ignore[arg-type]
             commands=tuple(line for line in lines if line),
-            script=(*script, *[NOOP] * (HOLD - 1)) if self.success else (),
-            words=tuple(name for word in self.oracle_words for name in repeated(word, values)),
+            script=(*script, *[inputs.idle(script[-1])] * (HOLD - 1)) if self.success else (),
+            words=tuple(name for word in self.oracle_words for name in repeated(word, values, inputs)),
             audit=self.audit.format(**values),
         )
 
-    def begin(self, goal: Goal, chars: NDArray[np.uint8], cursor: NDArray[np.int64]) -> Episode:
+    def begin(self, goal: Goal, view: View | None) -> Episode:
         """Starts an episode at its first screen; arguments as for ``judge``."""
         episode = Episode(goal)
-        if goal.commands and cursor[0] >= 0:
-            lines, typed = screen_lines(chars, int(cursor[0]))
-            episode.first = episode.best = _progress(episode, lines, typed[: cursor[1]])
+        if self.typing_share and isinstance(view, TextView):
+            episode.first = episode.best = _progress(episode, view)
         return episode
 
-    def judge(self, episode: Episode, chars: NDArray[np.uint8], cursor: NDArray[np.int64]) -> float:
+    def judge(self, episode: Episode, view: View | None) -> float:
         """Looks at the screen after an event, brings ``episode`` up to date and returns the reward.
-
-        A screen without a cursor says nothing: it breaks a run of successful screens and earns nothing.
 
         Args:
             episode: the row's episode, changed in place. After success every reward is 0.
-            chars: character codes, uint8 (rows, columns).
-            cursor: row and column of the cursor, int64 (2,), or (-1, -1) if the screen shows none.
+            view: what the reader made of the screen. None says nothing (a terminal without a cursor): it breaks a run
+                of successful screens and earns nothing.
         """
         if episode.success or not self.success:
             return 0.0
-        if cursor[0] < 0:
+        if view is None:
             episode.held = 0
             return 0.0
         earned = self._earned(episode)
-        lines, typed = screen_lines(chars, int(cursor[0]))
-        if self.typing_share:
-            episode.best = max(episode.best, _progress(episode, lines, typed[: cursor[1]]))
-        goals = episode.goal.success
-        earlier = goals[episode.met - 1] if episode.met else None
-        episode.held = episode.held + 1 if goals[episode.met].holds(lines, typed, earlier) else 0
+        if self.typing_share and isinstance(view, TextView):
+            episode.best = max(episode.best, _progress(episode, view))
+        episode.held = episode.held + 1 if _holds(episode, view) else 0
         if episode.held >= HOLD:
             episode.met, episode.held = episode.met + 1, 0
-        episode.success = episode.met == len(goals)
+        episode.success = episode.met == len(episode.goal.success)
         return (1.0 if episode.success else self._earned(episode)) - earned
 
     def _earned(self, episode: Episode) -> float:
         return self.typing_share * (episode.best - episode.first)
 
 
-def _progress(episode: Episode, lines: Sequence[str], typed: str) -> float:
+def _holds(episode: Episode, view: View) -> bool:
+    """Tells whether a screen shows the next predicate."""
+    goals = episode.goal.success
+    goal, earlier = goals[episode.met], goals[episode.met - 1] if episode.met else None
+    if isinstance(goal, WindowPredicate):
+        assert isinstance(view, DesktopView)
+        return goal.holds(view)
+    assert isinstance(view, TextView) and not isinstance(earlier, WindowPredicate)
+    return goal.holds(view, earlier)
+
+
+def _progress(episode: Episode, view: TextView) -> float:
     """Counts the commands entered so far and returns the progress through all of them, 0 to 1."""
     commands = episode.goal.commands
-    entered = {PROMPT.sub("", line, count=1) for line in lines if PROMPT.match(line)}
+    entered = {PROMPT.sub("", line, count=1) for line in view.lines if PROMPT.match(line)}
     while episode.entered < len(commands) and commands[episode.entered].rstrip() in entered:
         episode.entered += 1
     if episode.entered == len(commands):
         return 1.0
-    return (episode.entered + _share_typed(commands[episode.entered], typed)) / len(commands)
+    return (episode.entered + _share_typed(commands[episode.entered], view.typed[: view.column])) / len(commands)
 
 
 def _share_typed(command: str, row: str) -> float:
@@ -223,11 +235,11 @@ def _share_typed(command: str, row: str) -> float:
     return correct / len(command)
 
 
-_FIELDS = tuple(Task.__dataclass_fields__)
+_FIELDS = tuple(name for name in Task.__dataclass_fields__ if name != "kind")
 
 
-def task_from_table(table: Mapping[str, Any], num_boots: int) -> Task:
-    """Builds the task that a card's ``[environments.task]`` table declares.
+def task_from_table(table: Mapping[str, Any], num_boots: int, kind: Kind) -> Task:
+    """Builds the task that a card's ``[environments.task]`` table declares for a kind of computer.
 
     Raises:
         ValueError: the table has an unknown field or boot, a text names an unknown parameter, or fields do not fit.
@@ -243,7 +255,8 @@ def task_from_table(table: Mapping[str, Any], num_boots: int) -> Task:
         parameters[name] = parameter_from_table(name, fields, parameters)
     task = Task(
         **{name: str(table.get(name, "")) for name in ("instruction", "oracle", "setup", "audit")},
-        success=tuple(predicate_from_table(predicate) for predicate in table.get("success", ())),
+        kind=kind,
+        success=tuple(kind.predicate(predicate) for predicate in table.get("success", ())),  # type: ignore[arg-type]
         oracle_words=tuple(table.get("oracle_words", ())),
         typing_share=float(table.get("typing_share", 0.0)),
         setups=int(table.get("setups", 0)),
@@ -261,8 +274,11 @@ def _check(task: Task) -> None:
     if bool(task.success) != bool(task.oracle):
         missing = "oracle" if task.success else "success"
         raise ValueError(f"the field {missing!r} is missing; a task has both success and oracle, free use has neither")
-    if task.typing_share and has_keys(task.oracle):
-        raise ValueError("typing_share rewards typed lines, but the oracle presses named keys; set typing_share = 0")
+    if task.typing_share and (not isinstance(task.kind, TerminalKind) or has_keys(task.oracle, task.kind.inputs)):
+        raise ValueError(
+            "typing_share rewards typed lines of a terminal, but this is a desktop or the oracle presses named keys; "
+            "set typing_share = 0"
+        )
     if bool(task.setup) != (task.setups > 0):
         raise ValueError("setup and setups go together: the script, and how many different ones each split has")
     longest = {name: parameter.longest() for name, parameter in task.parameters.items()}

@@ -8,7 +8,6 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium import spaces
 from gymnasium.utils import EzPickle, seeding
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
@@ -43,7 +42,7 @@ class ComputerVectorEnv(VectorEnv[NDArray[Any], NDArray[np.int64], NDArray[Any]]
         dtype: name of the torch dtype.
         denoise_steps: denoising steps per screen.
         obs: "screen", "chars" or "latent".
-        actions: "keys" or "words"; None takes what the card says about the id.
+        actions: "keys" (terminal), "pointer" (desktop) or "words"; None takes what the card says about the id.
         split: "train" or "test": which draws of the task's parameters.
         render_mode: None, "rgb_array" or "ansi"; ``render`` returns a tuple of N frames.
         output: "numpy", or "torch": observations, rewards and flags are tensors on the network's device (the CPU for a
@@ -89,7 +88,7 @@ class ComputerVectorEnv(VectorEnv[NDArray[Any], NDArray[np.int64], NDArray[Any]]
         options = Options(card, task, machine, weights, device, dtype, denoise_steps, obs, actions, split)
         self._engine = Engine(options, num_envs)
         self.single_observation_space = self._engine.observation_space
-        self.single_action_space = spaces.Discrete(len(self.keys))
+        self.single_action_space = copy.deepcopy(self._engine.actions.space)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._rngs: list[np.random.Generator] = []
@@ -99,20 +98,28 @@ class ComputerVectorEnv(VectorEnv[NDArray[Any], NDArray[np.int64], NDArray[Any]]
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """The name of each action: of its key, or its word."""
+        """The name of each key, or of each word."""
         return self._engine.actions.names
 
-    def encode(self, text: str, row: int = 0) -> list[int]:
+    def encode(self, text: str, row: int = 0) -> list[Any]:
         """Returns the actions that type ``text`` (a newline is Enter), with words on the screen of ``row``."""
         return self._engine.encode(text, row)
 
-    def oracle(self) -> list[list[int]]:
+    def pointer(self, x: int, y: int, button: str = "none") -> Any:
+        """Returns the action that points at pixel (x, y), with a button event by name (desktop only)."""
+        return self._engine.pointer(x, y, button)
+
+    def idle(self) -> NDArray[np.int64]:
+        """Returns, for each row, the action that does nothing now."""
+        return np.array([self._engine.idle(row) for row in range(self.num_envs)], np.int64)
+
+    def oracle(self) -> list[list[Any]]:
         """Returns, for each row, the actions that solve its current task from the start of its episode."""
         self._require_reset("oracle()")
         return [self._engine.oracle(row) for row in range(self.num_envs)]
 
     def action_masks(self) -> NDArray[np.bool_]:
-        """Returns which actions do something now, bool (N, actions): every key, and every word that there is."""
+        """Returns which actions do something now, bool (N, actions): every event, and every word that there is."""
         return self._engine.action_masks()
 
     @property  # type: ignore[misc]
@@ -177,7 +184,7 @@ class ComputerVectorEnv(VectorEnv[NDArray[Any], NDArray[np.int64], NDArray[Any]]
         self._started |= rows
 
     def step(self, actions: NDArray[np.int64]) -> Step:
-        """Types one key or word in each row and waits for the settled screens."""
+        """Sends one event or word in each row and waits for the settled screens."""
         self._require_reset("step()")
         chosen = self._check_actions(actions)
         booting = self._done.copy()
@@ -208,9 +215,8 @@ class ComputerVectorEnv(VectorEnv[NDArray[Any], NDArray[np.int64], NDArray[Any]]
 
     def _check_actions(self, actions: Any) -> NDArray[np.int64]:
         chosen = np.asarray(actions.cpu() if self.output == "torch" and hasattr(actions, "cpu") else actions)
-        valid = chosen.shape == (self.num_envs,) and np.issubdtype(chosen.dtype, np.integer)
-        if not valid or (chosen < 0).any() or (chosen >= len(self.keys)).any():
-            raise ValueError(f"actions {actions!r} are not in {self.action_space}; pass one index into `keys` per row")
+        if not np.issubdtype(chosen.dtype, np.integer) or not self.action_space.contains(chosen.astype(np.int64)):
+            raise ValueError(f"actions {actions!r} are not in {self.action_space}; pass one action per row")
         return chosen.astype(np.int64)
 
     def _pack_final(self, rows: NDArray[np.bool_]) -> dict[str, Any]:
@@ -231,7 +237,7 @@ class ComputerVectorEnv(VectorEnv[NDArray[Any], NDArray[np.int64], NDArray[Any]]
             raise gym.error.ResetNeeded(f"{what} was called before the first reset(); call envs.reset() first")
 
     def render(self) -> tuple[Any, ...] | None:
-        """Returns a tuple of N frames, each uint8 (448, 640, 3), or of N texts, as ``render_mode`` says."""
+        """Returns a tuple of N frames, each uint8 (H, W, 3), or of N texts, as ``render_mode`` says."""
         self._require_reset("render()")
         if self.render_mode is None:
             gym.logger.warn('render() needs a render mode; pass render_mode="rgb_array" or "ansi" to make_vec')

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import json
 import shutil
 import signal
@@ -23,7 +22,6 @@ from nc_gym import agent_train
 from nc_gym.agent_env import EnvSetting
 from nc_gym.agent_evaluate import OraclePlayer, PolicyPlayer, RandomPlayer, evaluate, play
 from nc_gym.agent_file import AgentError, Score, check_fits, load_agent, read_memo
-from nc_gym.agent_recipe import POLICIES, read_recipe
 from nc_gym.agent_train import Plan, checkpoints, train
 from nc_gym.cli import app
 from nc_gym.recording import record_episodes
@@ -187,6 +185,22 @@ def test_a_killed_training_command_is_finished_by_the_same_command(tmp_path: Pat
 # --- files
 
 
+def test_a_policy_is_its_checkpoint_without_the_optimizer_s_moments(agent: Path) -> None:
+    checkpoint, policy = checkpoints(agent)[-1], agent / "policy.zip"
+    before, after = (agent_train.algorithm_class("ppo").load(path) for path in (checkpoint, policy))
+    weights, expected = after.policy.state_dict(), before.policy.state_dict()
+    assert weights.keys() == expected.keys() and all(torch.equal(weights[name], expected[name]) for name in weights)
+    assert before.policy.optimizer.state_dict()["state"] and not after.policy.optimizer.state_dict()["state"]
+    assert policy.stat().st_size < checkpoint.stat().st_size / 2 and read_memo(policy) == read_memo(checkpoint)
+
+
+@pytest.mark.parametrize("folder", sorted(path.parent for path in (ROOT / "agents").glob("*/results.json")))
+def test_shipped_agents_are_small_and_those_that_were_tested(folder: Path) -> None:
+    assert (folder / "policy.zip").stat().st_size < 2**20
+    loaded = load_agent(folder)
+    assert loaded.training is not None and not loaded.model.policy.optimizer.state_dict()["state"]
+
+
 def test_results_repeat_the_headline_and_hold_every_test(agent: Path) -> None:
     results = json.loads((agent / "results.json").read_text())
     fields = [field.name for field in dataclasses.fields(Score)]
@@ -260,56 +274,6 @@ def test_enjoy_shows_text_and_films(agent: Path, tmp_path: Path) -> None:
     assert done.exit_code == 0 and (tmp_path / "a.mp4").stat().st_size > 1000
 
 
-# --- recipes
-
-
-@pytest.mark.parametrize("algorithm", ["ppo", "maskable_ppo", "recurrent_ppo"])
-def test_shipped_recipes_are_read(algorithm: str) -> None:
-    recipe = read_recipe(ROOT / "agents" / f"{algorithm}.yml", ECHO)
-    assert recipe["n_envs"] == 32 and recipe["learning_rate"] == 0.001
-    assert not {"policy", "policy_kwargs", "env_wrapper"} & set(recipe)
-    assert {mode for name, mode in POLICIES if name == algorithm} == {"screen", "chars", "latent"}
-
-
-@pytest.mark.parametrize(
-    "text, words",
-    [
-        ("nc_gym/Other-v0: {n_envs: 1, n_timesteps: 1}", "no entry 'nc_gym/TerminalEcho-v0'"),
-        ("default: {n_envs: 1}", "n_timesteps is missing"),
-        ("default: {n_envs: 1, n_timesteps: 1, normalize: true}", "normalize=True is something that only"),
-        ("default: {n_envs: 1, n_timesteps: 1, learning_rate: lin_0.001}", "learning_rate='lin_0.001'"),
-        ("default: [", "is no yml file"),
-        ("just text", "has no entry"),
-    ],
-)
-def test_a_recipe_that_cannot_be_followed_is_refused(text: str, words: str, tmp_path: Path) -> None:
-    (tmp_path / "a.yml").write_text(text)
-    with pytest.raises(AgentError, match=words):
-        read_recipe(tmp_path / "a.yml", ECHO)
-
-
-def test_an_entry_of_the_environment_wins_over_the_default(tmp_path: Path) -> None:
-    (tmp_path / "a.yml").write_text(f"default: {{n_envs: 1, n_timesteps: 1}}\n{ECHO}: {{n_envs: 2, n_timesteps: 1}}\n")
-    assert read_recipe(tmp_path / "a.yml", ECHO)["n_envs"] == 2
-
-
 def test_an_unknown_environment_is_refused() -> None:
     with pytest.raises(ValueError, match=r"no environment 'nc_gym/Nothing-v0'; nc_gym has .*nc_gym/TerminalEcho-v0"):
         EnvSetting("nc_gym/Nothing-v0")
-
-
-@pytest.mark.slow
-def test_the_zoo_trains_with_the_shipped_recipe(tmp_path: Path) -> None:
-    """The documented command, on real bash and cut short; its evaluation environment sees characters, too."""
-    if importlib.util.find_spec("rl_zoo3") is None:  # an import would patch TimeLimit
-        pytest.skip("needs the zoo extra")
-    command = [
-        sys.executable, "-m", "rl_zoo3.train", "--algo", "ppo", "--env", ECHO, "--gym-packages", "nc_gym",
-        "--conf-file", "agents/ppo.yml", "--env-kwargs", "machine:'real'", "-n", "64", "--eval-freq", "32",
-        "--eval-episodes", "1", "-params", "n_envs:2", "n_steps:16", "batch_size:16", "-f", str(tmp_path),
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=600)
-    assert done.returncode == 0, done.stderr[-2000:]
-    (folder,) = (tmp_path / "ppo").iterdir()
-    assert {"TerminalEcho-v0.zip", "evaluations.npz"} & {path.name for path in folder.rglob("*")}
-    assert list(folder.rglob("*.zip"))

@@ -307,7 +307,8 @@ def test_a_long_episode_wraps_around_the_ring_in_every_row(computer):
 
 def test_wrong_foresight_changes_nothing(computer, together, monkeypatch):
     seeds, events, screens, state = together
-    monkeypatch.setattr(computer, "_foresee", lambda state, active, h, event: computer._no_draft(len(active)))
+    runtime = computer._runtime
+    monkeypatch.setattr(runtime, "_foresee", lambda state, active, h, event: runtime._no_draft(len(active)))
     plain = fresh(computer, seeds)
     assert torch.equal(run(computer, plain, events), screens)
     assert torch.equal(plain.clock, state.clock) and torch.equal(plain.focus, state.focus)
@@ -333,7 +334,8 @@ def test_right_foresight_saves_passes_and_changes_nothing(monkeypatch):
     foreseeing, with_foresight = fresh(computer, [1, 2]), 0
     screens = run(computer, foreseeing, events)
     with_foresight, passes = passes, 0
-    monkeypatch.setattr(computer, "_foresee", lambda state, active, h, event: computer._no_draft(len(active)))
+    runtime = computer._runtime
+    monkeypatch.setattr(runtime, "_foresee", lambda state, active, h, event: runtime._no_draft(len(active)))
     plain = fresh(computer, [1, 2])
     assert torch.equal(run(computer, plain, events), screens)
     assert torch.equal(plain.clock, foreseeing.clock)

@@ -13,9 +13,10 @@ from small_disk import grow, small_disk
 
 from nc_gym.machines.terminal import BashTerminal
 from nc_gym.traces.cast import read_cast, write_cast
-from nc_gym.traces.dataset import Shard, ShardError, build_shards, load_shard, save_shard
+from nc_gym.traces.dataset import Shard, build_shards, load_shard, save_shard
 from nc_gym.traces.home import FAMILIES
 from nc_gym.traces.recorder import cast_path, collect_terminal
+from nc_gym.traces.shards import ShardError
 from nc_gym.traces.users import USERS
 
 SESSIONS, STEPS = 6, 60
@@ -189,8 +190,8 @@ def test_a_full_disk_gives_one_clear_error_and_keeps_finished_shards(paths, trac
         with pytest.raises(ShardError) as raised:
             build(traces, disk)
         assert str(raised.value) == (
-            f"no space left on the disk while writing shards to {disk}; the casts and all finished shards are kept: "
-            "free some space and build the shards again"
+            f"no space left on the disk while writing shards to {disk}; the recordings and all finished shards are "
+            "kept: free some space and build the shards again"
         )
         finished = list(disk.iterdir())
         assert 0 < len(finished) < len(paths)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nc_gym.predicates import Predicate, predicate_from_table, screen_lines
+from nc_gym.predicates import Predicate, TextView, predicate_from_table, text_view
 
 LISTED = Predicate(after="~$ ls", has=("ab",), lacks=("cd",))
 
 
 def holds(predicate: Predicate, *lines: str, typed: str = "~$ ", earlier: Predicate | None = None) -> bool:
-    return predicate.holds(lines, typed, earlier)
+    return predicate.holds(TextView(lines, typed, len(typed)), earlier)
 
 
 @pytest.mark.parametrize("lines", [("~$ ls", "ab"), ("~$ ls", "ab  ef"), ("~$ ls", "cd", "~$ rm cd", "~$ ls", "ab")])
@@ -56,7 +56,11 @@ def test_rows_filled_to_the_edge_are_one_line() -> None:
     grid = np.full((4, 10), ord(" "), np.uint8)
     for row, text in enumerate(("~$ echo ab", "cd", "abcd", "~$ ")):
         grid[row, : len(text)] = np.frombuffer(text.encode(), np.uint8)
-    assert screen_lines(grid, 3) == (["~$ echo abcd", "abcd"], "~$        ")
+    assert text_view(grid, np.array([3, 3])) == TextView(["~$ echo abcd", "abcd"], "~$        ", 3)
+
+
+def test_a_screen_without_a_cursor_says_nothing() -> None:
+    assert text_view(np.full((4, 10), ord(" "), np.uint8), np.array([-1, -1])) is None
 
 
 def test_parameters_are_filled_in_everywhere() -> None:

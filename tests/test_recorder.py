@@ -14,7 +14,8 @@ from small_disk import grow, small_disk
 
 from nc_gym.machines.keys import encode
 from nc_gym.traces.cast import CastError, read_cast
-from nc_gym.traces.recorder import RecordingError, cast_path, collect_terminal, drive
+from nc_gym.traces.collecting import RecordingError
+from nc_gym.traces.recorder import cast_path, collect_terminal, drive
 
 SESSIONS, STEPS, SEED = 40, 20, 7
 COLLECT = f"from nc_gym.traces.recorder import *; collect_terminal({SESSIONS}, {STEPS}, {SEED}, %r, workers=%d)"

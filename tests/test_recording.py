@@ -19,7 +19,7 @@ def decode(path):
 
 def film(sides, events, path, seed=0):
     with VideoWriter(path, fps=10) as video:
-        outcome = film_episode(sides, lambda env, seed: follow(events), seed, video, limit=len(events))
+        outcome = film_episode(sides, lambda env, seed: follow(events, env), seed, video, limit=len(events))
     for side in sides:
         side.env.close()
     return outcome
@@ -86,8 +86,9 @@ def test_random_agent_is_seeded():
 
 
 def test_followed_events_are_sent_whatever_is_seen_then_no_ops():
-    policy = follow([5, 6])
-    assert [policy("anything") for _ in range(4)] == [5, 6, NOOP, NOOP]
+    with gym.make(ECHO, machine="real", actions="keys") as env:
+        policy = follow([5, 6], env)
+        assert [policy("anything") for _ in range(4)] == [5, 6, NOOP, NOOP]
 
 
 def test_a_saved_policy_acts_on_the_observations_that_it_was_trained_on(tmp_path):

@@ -16,7 +16,18 @@ ECHO = "nc_gym/TerminalEcho-v0"
 
 def measure(out: Path, weights: Path, **changes: Any) -> dict[str, Any]:
     return task_scores.measure(
-        **({"tasks": [ECHO], "out": out, "episodes": 2, "seed": 1, "weights": weights, "device": "cpu"} | changes)
+        **(
+            {
+                "card": "terminal",
+                "tasks": [ECHO],
+                "out": out,
+                "episodes": 2,
+                "seed": 1,
+                "weights": weights,
+                "device": "cpu",
+            }
+            | changes
+        )
     )
 
 
@@ -48,7 +59,8 @@ def test_scores_are_written_and_a_second_run_measures_nothing_again(
     assert measure(tmp_path, tiny_weights) == result
     assert played == ["random"] * 4  # only what was missing
     measure(tmp_path, tiny_weights, seed=2)
-    assert "measuring everything anew" in capsys.readouterr().out.replace("\n", " ") and len(played) == 12
+    printed = " ".join(capsys.readouterr().out.split())  # wrapped where the path's length says
+    assert "measuring everything anew" in printed and len(played) == 12
 
 
 def test_unknown_task_is_named(tiny_weights: Path, tmp_path: Path) -> None:

@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nc_gym.kinds import TerminalKind
 from nc_gym.machines.keys import KEYS
+from nc_gym.predicates import text_view
 from nc_gym.registration import load_card
 from nc_gym.tasks import Episode, task_from_table
 
@@ -21,6 +23,7 @@ TWO = task_from_table(
         "typing_share": 0.4,
     },
     1,
+    TerminalKind(),
 )
 
 
@@ -33,13 +36,13 @@ def screen(*lines: str) -> np.ndarray:
 
 def episode() -> Episode:
     goal = TASK._goal(0, {"word": "abc"})
-    return TASK.begin(goal, screen("~$ "), np.array([0, 3]))
+    return TASK.begin(goal, text_view(screen("~$ "), np.array([0, 3])))
 
 
 def judge(present: Episode, *lines: str, cursor: tuple[int, int] | None = None, task=TASK) -> float:
     """Judges a screen whose last line is being typed on."""
     cursor = cursor or (len(lines) - 1, len(lines[-1]))
-    return task.judge(present, screen(*lines), np.array(cursor))
+    return task.judge(present, text_view(screen(*lines), np.array(cursor)))
 
 
 def test_words_follow_the_card_and_the_seed() -> None:
@@ -128,7 +131,7 @@ def test_prompt_in_a_folder_counts_too() -> None:
 
 
 def test_what_stands_there_at_the_start_earns_nothing() -> None:
-    present = TASK.begin(TASK._goal(0, {"word": "abc"}), screen("~$ echo a"), np.array([0, 9]))
+    present = TASK.begin(TASK._goal(0, {"word": "abc"}), text_view(screen("~$ echo a"), np.array([0, 9])))
     assert judge(present, "~$ echo a") == 0
     assert judge(present, "~$ echo ab") == pytest.approx(0.5 / 8)
 

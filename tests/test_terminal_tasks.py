@@ -8,10 +8,11 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from nc_gym.actions import PRESETS
+from nc_gym.actions import PRESETS as ALL_PRESETS
 from nc_gym.agent_evaluate import OraclePlayer, RandomPlayer, play
 from nc_gym.registration import load_card
 
+PRESETS = ALL_PRESETS["terminal"]
 CARD = load_card("terminal").environments
 TASKS = [id for id, card in CARD.items() if card.task.success]
 SETUPS = [id for id in TASKS if CARD[id].task.setup]
@@ -98,7 +99,7 @@ def test_a_word_seen_on_the_screen_can_be_typed_on_either_machine(options: dict[
         assert info["action_mask"].tolist() == env.unwrapped.action_masks().tolist()
         row = info["cursor"][0]
         above = [line for line in (bytes(r).decode().strip() for r in info["chars"][: max(row, 0)]) if line]
-        events = env.unwrapped._engine.actions.events(slot, env.unwrapped._engine._seen(0))
+        events = env.unwrapped._engine.actions.events(slot, env.unwrapped._engine._seen(0), 0)
         if options["machine"] == "real":  # what a computer with random weights shows is anyone's guess
             assert above[-1] == "".join(chr(31 + event) for event in events)
         assert bool(info["action_mask"][slot]) == (events != [0])
