@@ -18,6 +18,7 @@ import gymnasium as gym
 from nc_gym.actions import PRESETS, WordActions
 from nc_gym.inputs import Event, Place
 from nc_gym.kinds import Kind, kind_of
+from nc_gym.parameters import SPLITS
 from nc_gym.paths import data_root
 from nc_gym.scripts import script_events
 from nc_gym.tasks import Task, task_from_table
@@ -137,7 +138,7 @@ def _check_words(task: Task, actions: str, words: tuple[str, ...]) -> None:
     if actions == "words" and not words:
         raise ValueError('actions is "words", but the card has no list `words` of what they are')
     vocabulary = WordActions(words, task.kind.inputs)
-    for word in task.sample(0).words:
+    for word in task.example().words:
         try:
             vocabulary.index(word)
         except ValueError:
@@ -172,7 +173,18 @@ def register_card(path: str | Path) -> tuple[str, ...]:
     file = Path(path).resolve()
     if file.suffix != ".toml" or not file.is_file():
         raise CardError(f"no card at {file}; pass the path of a TOML file such as envs/terminal.toml")
+    for environment in load_card(str(file)).environments.values():
+        _check_setups(file, environment)
     return _register(str(file))
+
+
+def _check_setups(path: Path, environment: EnvironmentCard) -> None:
+    """Draws every setup; for the cards in ``envs/`` a test does so, it would double the time of an import."""
+    try:
+        for split in SPLITS:
+            environment.task.sample(0, split)
+    except ValueError as error:
+        raise CardError(f"{path}: {environment.id}: {error}") from error
 
 
 def _register(name: str) -> tuple[str, ...]:

@@ -134,6 +134,10 @@ class Task:
         values = draw_values(self.parameters, rng, split)
         return self._goal(self.boots[rng.integers(len(self.boots))], values)
 
+    def example(self, split: str = "train") -> Goal:
+        """Draws some goal of ``split``, of an episode or not, without drawing every setup."""
+        return self._goal(self.boots[0], draw_values(self.parameters, np.random.default_rng(0), split))
+
     @cache  # noqa: B019 - tasks live as long as their cards, which are cached too
     def _setup_values(self, split: str) -> tuple[Values, ...]:
         """Draws the values of every setup of ``split``, all different."""
@@ -285,7 +289,7 @@ def _check(task: Task) -> None:
     try:
         length = len(task.instruction.format(**longest))
         for split in SPLITS:
-            task.sample(0, split)
+            task.example(split)
     except KeyError as error:
         raise ValueError(f"a text names the parameter {error}, which has no table under parameters") from None
     if length > BANNER_COLUMNS:

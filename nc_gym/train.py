@@ -56,7 +56,7 @@ class Subject(Protocol):
 class TerminalSubject:
     """Bash in a terminal."""
 
-    recipe = Recipe()
+    recipe = Recipe(tokens_per_step=4096, learning_rate=2e-3, decay_share=0.5)
 
     def config(self) -> NeuralComputerConfig:
         """See ``Subject``."""

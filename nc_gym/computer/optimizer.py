@@ -1,13 +1,15 @@
-"""Mixed-precision optimisation: bf16 weights that compute, float32 masters that learn.
+"""Mixed-precision optimisation: weights that compute in the device's fastest format, float32 masters that learn.
 
-Hidden matrices learn with Muon (orthogonalised momentum), everything else with AdamW. A bf16 network without autocast
-halves the memory traffic of a step; on CPUs that is most of its cost.
+Hidden matrices learn with Muon (orthogonalised momentum), everything else with AdamW. Where bf16 is fast, a bf16
+network without autocast halves the memory traffic of a step; on CPUs that is most of its cost.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+
+from nc_gym.computer.muon import Muon
 
 State = dict[str, object]
 
@@ -16,7 +18,7 @@ class MasterOptimizer:
     """Muon + AdamW on float32 copies of a network's parameters.
 
     Args:
-        net: network whose parameters are bf16 (or float32).
+        net: network whose parameters are bf16 or float32.
         lr: peak learning rate; Muon's updates are matched to the size of AdamW's.
     """
 
@@ -31,7 +33,7 @@ class MasterOptimizer:
             )
             (hidden if in_trunk and p.dim() == 2 else other).append(master)
         self.optimizers: list[torch.optim.Optimizer] = [
-            torch.optim.Muon(hidden, lr=lr, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
+            Muon(hidden, lr=lr, weight_decay=0.01, dtype=self.pairs[0][0].dtype),
             torch.optim.AdamW(other, lr=lr, betas=(0.9, 0.98), weight_decay=0.0),
         ]
         self.peak = lr

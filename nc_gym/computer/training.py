@@ -31,6 +31,7 @@ from nc_gym.computer.config import NeuralComputerConfig
 from nc_gym.computer.course import Course, course_of
 from nc_gym.computer.objective import Batch
 from nc_gym.computer.optimizer import MasterOptimizer
+from nc_gym.computer.precision import fastest_dtype
 from nc_gym.computer.weights import AnyNetwork, build
 
 _AFTER_FULL_DISK = "free some space and start the same command again: the last checkpoint is whole"
@@ -144,7 +145,7 @@ class Trainer:
             self._load_codec()
             self.data = self.course.data(shards, self.net, recipe.max_tokens, workers)
             self.probe_data = self.course.data(held_out, self.net, recipe.max_tokens, workers)
-        self.net.to(self.accelerator.device, torch.bfloat16)
+        self.net.to(self.accelerator.device, fastest_dtype(self.accelerator.device))
         self.net.codec.float()
         self.optimizer = MasterOptimizer(self.net, recipe.learning_rate)
         self.objective = self.accelerator.prepare(Objective(self.net, self.course))
