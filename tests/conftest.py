@@ -12,7 +12,6 @@ import nc_gym
 
 gym.register_envs(nc_gym)
 
-IDS = tuple(sorted(id for id in gym.registry if id.startswith("nc_gym/Terminal")))
 DIFFERENT = ("nc_gym/Terminal-v0", "nc_gym/TerminalEcho-v0", "nc_gym/TerminalReadFlag-v0")  # free, plain, with a setup
 
 
@@ -45,6 +44,6 @@ def neural(tiny_weights: Path) -> dict[str, Any]:
     return {"machine": "neural", "weights": str(tiny_weights), "device": "cpu"}
 
 
-@pytest.fixture(params=[id if id in DIFFERENT else pytest.param(id, marks=pytest.mark.slow) for id in IDS])
+@pytest.fixture(params=DIFFERENT)  # the other ids run the same code on other tables of the card
 def env_id(request: pytest.FixtureRequest) -> str:
     return request.param

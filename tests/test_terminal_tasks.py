@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.utils.env_checker import check_env
 
 from nc_gym.actions import PRESETS as ALL_PRESETS
 from nc_gym.agent_evaluate import OraclePlayer, RandomPlayer, play
@@ -53,6 +55,13 @@ def test_oracles_fit_in_the_horizon(env_id: str, actions: str) -> None:
     with gym.make(env_id, machine="real", actions=actions) as env:
         env.reset(seed=0)
         assert len(env.unwrapped.oracle()) <= CARD[env_id].max_episode_steps * 2 / 3
+
+
+@pytest.mark.parametrize("env_id", TASKS)
+def test_gymnasium_s_checker_is_silent_for_every_task(env_id: str, machine: str, neural: dict[str, Any]) -> None:
+    with gym.make(env_id, **({"machine": "real"} if machine == "real" else neural)) as env, warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_env(env.unwrapped)
 
 
 @pytest.mark.parametrize("env_id", SETUPS)

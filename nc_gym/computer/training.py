@@ -145,7 +145,8 @@ class Trainer:
             self._load_codec()
             self.data = self.course.data(shards, self.net, recipe.max_tokens, workers)
             self.probe_data = self.course.data(held_out, self.net, recipe.max_tokens, workers)
-        self.net.to(self.accelerator.device, fastest_dtype(self.accelerator.device))
+        self.dtype = fastest_dtype(self.accelerator.device)
+        self.net.to(self.accelerator.device, self.dtype)
         self.net.codec.float()
         self.optimizer = MasterOptimizer(self.net, recipe.learning_rate)
         self.objective = self.accelerator.prepare(Objective(self.net, self.course))
@@ -219,6 +220,7 @@ class Trainer:
             "steps": self.steps,
             "sessions": len(self.data.sessions),
             "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}",
+            "number_format": str(self.dtype).removeprefix("torch."),
         }  # fmt: skip
         network = self.network()
         network.config = dataclasses.replace(network.config, training=facts)
