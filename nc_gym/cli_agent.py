@@ -164,6 +164,7 @@ def enjoy(
     epilog=examples(
         "nc-gym agent transfer --tasks nc_gym/TerminalEcho-v0 --seeds 5 --steps 400000 --out runs/transfer",
         "nc-gym agent transfer --tasks nc_gym/TerminalEcho-v0 --arms neural,horizon=20 --out runs/ablations",
+        "nc-gym agent transfer --tasks nc_gym/TerminalAdd-v0 --algo maskable_ppo --out runs/add --agents runs/agents",
     )
 )
 def transfer(
@@ -185,6 +186,10 @@ def transfer(
     weights: Weights = None,
     device: Device = "auto",
     docs: Annotated[Path, typer.Option(help="Folder of transfer.md, transfer.json and the plots.")] = Path("docs"),
+    agents: Annotated[
+        Path | None,
+        typer.Option(help="Also make an agent's folder here of each task's best policy, by its neural score."),
+    ] = None,
 ) -> None:
     """Train in the neural computer only, judge on the real one, over tasks, seeds and arms.
 
@@ -197,6 +202,7 @@ def transfer(
     from nc_gym.agent_recipe import read_recipe
     from nc_gym.paths import data_root
     from nc_gym.transfer import Study, run
+    from nc_gym.transfer_agents import export_best
     from nc_gym.transfer_report import headline, publish
 
     preset, folder = actions.value if actions else None, str(weights) if weights else None
@@ -214,3 +220,6 @@ def transfer(
     result = publish(study, docs, shlex.join(["nc-gym", *sys.argv[1:]]))
     typer.echo(headline(result))
     typer.echo(f"Wrote {docs / 'transfer.md'}, transfer.json, transfer_curves.png and transfer_scatter.png.")
+    if agents is not None:
+        for folder_made in export_best(study, agents):
+            typer.echo(f"Wrote {folder_made}.")

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from nc_gym import readme_tables
 from nc_gym.agent_env import EnvSetting
+from nc_gym.agent_file import load_agent
 from nc_gym.agent_train import Point
 from nc_gym.cli import app
 from nc_gym.transfer import Study, arm_setting, jobs
@@ -144,6 +145,14 @@ def test_the_whole_study_runs_resumes_and_publishes(tmp_path: Path, tiny_weights
     page = (docs / "transfer.md").read_text()
     assert page.count(f"`{ECHO}`") >= 2 + 1 + 2 and "2 training seeds" in page
     assert ECHO in readme_tables.transfer(tmp_path)
+
+    assert transfer("--agents", str(tmp_path / "agents")).exit_code == 0
+    agent = tmp_path / "agents" / "terminal_echo_ppo"
+    results = json.loads((agent / "results.json").read_text())
+    assert (results["machine"], results["argmax"], results["episodes"]) == ("real", True, 2)
+    assert {test["player"] for test in results["tests"]} == {"ppo", "random", "oracle"} and len(results["tests"]) == 8
+    assert load_agent(agent).training is not None  # the hash is the shipped policy's
+    assert (agent / "replay.mp4").stat().st_size > 0
 
     (lost,) = out.glob("*/neural/seed-1/scores/0000000032.json")
     lost.unlink()
