@@ -42,6 +42,7 @@ collect: $(VENV)/.runtime ## Record traces of real bash: SESSIONS, STEPS, SEED, 
 	$(BIN)/nc-gym collect terminal --sessions $(SESSIONS) --steps $(STEPS) --seed $(SEED) --out $(TRACES)
 
 train: $(VENV)/.runtime ## Train a neural terminal on TRACES for MINUTES; writes RUN (resumes if it exists).
+	@./.ci/system-packages bwrap:bubblewrap
 	$(BIN)/nc-gym train terminal --traces $(TRACES) --minutes $(MINUTES) --out $(RUN) --seed $(SEED)
 
 evaluate: $(VENV)/.runtime ## Closed-loop fidelity of the shipped weights against real bash: docs/fidelity_terminal.json.

@@ -3,9 +3,10 @@
     python examples/ppo_torch.py                     # under two minutes
     python examples/ppo_torch.py --steps 1000000 --device cuda
 
-The computers hand out tensors (`output="torch"`), the policy acts on them where they are, and nothing but the reader of
-the screens touches the host. The policy looks at the banner and at the characters left of the cursor. Expect the mean
-return to rise from about 0.00 as the policy learns to begin its line with "echo"; with more steps it goes on rising.
+The computers hand out tensors on the device of their network (`output="torch"`), and the policy acts on them there.
+What the reader makes of the screens is made on the host and copied. The policy looks at the banner and at the
+characters left of the cursor. Expect the mean return to rise from about 0.00 as the policy learns to begin its line
+with "echo"; with more steps it goes on rising.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ class EnvSetting:
         env: a registered id of nc_gym.
         machine: "neural" or "real".
         obs: "screen", "chars" or "latent".
-        actions: the action preset, "keys" or "words".
+        actions: the action preset, "keys" (of a desktop "pointer") or "words".
         split: whose task parameters are drawn, "train" or "test".
         weights: weights folder.
         device: torch device of the network.

@@ -23,6 +23,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from nc_gym.computer.computer import NeuralComputer
 from nc_gym.computer.machine import NeuralMachine
+from nc_gym.computer.weights import MODEL, sha256
 from nc_gym.machines.terminal import BashTerminal
 from nc_gym.paths import data_root
 from nc_gym.stopwatch import (
@@ -124,7 +125,11 @@ def bench_terminal(
     real_speed = asdict(measure_machine(real, seconds))
     result = {
         "host": host(),
-        "weights": {"folder": folder.name, "denoise_steps": computer.config.denoise_steps},
+        "weights": {
+            "folder": folder.name,
+            "denoise_steps": computer.config.denoise_steps,
+            "sha256": sha256(folder / MODEL),
+        },
         "neural": neural,
         "neural_environment": environments,
         "real": real_speed,

@@ -183,8 +183,10 @@ def evaluate(
 def bench(
     computer: Which,
     weights: Weights = None,
-    json: Annotated[Path | None, typer.Option(help="Write the numbers here, and bench_flat.png beside.")] = None,
-    seconds: Annotated[float, typer.Option(min=0, help="How long each speed is measured.")] = 4.0,
+    json: Annotated[
+        Path | None, typer.Option(help="Write the numbers here; of the terminal also bench_flat.png beside.")
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=0, help="How long each speed of the terminal is measured.")] = 4.0,
     device: Device = "auto",
 ) -> None:
     """Measure steps per second, beside the real computer; of the terminal also resets and forks."""

@@ -44,6 +44,7 @@ class Actions(str, Enum):
     """What one action types."""
 
     keys = "keys"
+    pointer = "pointer"
     words = "words"
 
 

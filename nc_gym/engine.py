@@ -88,7 +88,7 @@ class Engine:
         if self.options.obs == "screen":
             return spaces.Box(0, 255, (height + BANNER_HEIGHT, width, 3), np.uint8)
         if self.options.obs == "chars":
-            return spaces.Box(0, 255, (BANNER_COLUMNS + self._reader.rows * self._reader.columns + 2,), np.uint8)
+            return self.chars_space
         assert self._codec is not None
         config = self._codec.config
         tiles = config.num_tiles + BANNER_HEIGHT // config.tile_height * config.tile_columns
@@ -220,6 +220,11 @@ class Engine:
         neural = self.options.machine == "neural"
         latents = self.machine.latents() if neural else _encode(self._codec, self._screens)  # type: ignore[attr-defined]
         return np.concatenate([self._banner_latents, latents], axis=1)
+
+    @property
+    def chars_space(self) -> spaces.Box:
+        """The space of ``obs="chars"``: banner, screen and cursor as character codes."""
+        return spaces.Box(0, 255, (BANNER_COLUMNS + self._reader.rows * self._reader.columns + 2,), np.uint8)
 
     def infos(self) -> dict[str, NDArray[Any]]:
         """Returns fresh arrays of all rows' infos by key; see ``nc_gym.env.ComputerInfo``."""

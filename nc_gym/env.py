@@ -207,6 +207,11 @@ class ComputerEnv(gym.Env[NDArray[Any], Any], EzPickle):
         """
         return self._engine.action_masks()[0]
 
+    @property
+    def chars_space(self) -> gym.spaces.Box:
+        """The space of ``obs="chars"``, whatever this environment's own observations are."""
+        return self._engine.chars_space
+
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[NDArray[Any], dict[str, Any]]:

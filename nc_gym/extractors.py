@@ -175,7 +175,8 @@ class LatentExtractor(BaseFeaturesExtractor):
     The first look can find the cursor, the second, knowing that, what stands beside it or what the banner asks for.
 
     Args:
-        observation_space: ``Box(-inf, inf, (tiles, d), float32)``; the tiles are rows of 40, the banner first.
+        observation_space: ``Box(-inf, inf, (tiles, d), float32)``; the tiles are rows of 40, of a desktop of 80, the
+            banner first.
         width: size of the embeddings.
         questions: number of learned questions; each gives ``width`` features.
         heads: attention heads.
@@ -185,10 +186,11 @@ class LatentExtractor(BaseFeaturesExtractor):
         shape = observation_space.shape
         if len(shape) != 2 or shape[0] % COLUMNS:
             raise ValueError(f'observations have shape {shape}, not (rows of {COLUMNS} tiles, d); use obs="latent"')
+        columns = desktop_events.COLUMNS if shape[0] > desktop_events.ROWS * desktop_events.COLUMNS else COLUMNS
         super().__init__(observation_space, features_dim=questions * width)
         self.tile = nn.Sequential(nn.Linear(shape[1], width), nn.ReLU(), nn.Linear(width, width))
-        self.rows = nn.Parameter(torch.randn(shape[0] // COLUMNS, 1, width) / width**0.5)
-        self.columns = nn.Parameter(torch.randn(1, COLUMNS, width) / width**0.5)
+        self.rows = nn.Parameter(torch.randn(shape[0] // columns, 1, width) / width**0.5)
+        self.columns = nn.Parameter(torch.randn(1, columns, width) / width**0.5)
         self.questions = nn.Parameter(torch.randn(questions, width))
         self.looks = nn.ModuleList([nn.MultiheadAttention(width, heads, batch_first=True) for _ in range(2)])
         self.thoughts = nn.ModuleList(

@@ -258,11 +258,13 @@ def record_episodes(
         episodes: how many.
         weights: folder of the network's weights; None takes the shipped one.
         trust: load a policy that no results.json vouches for.
-        actions: action preset; None takes the environment's.
+        actions: action preset; None takes the policy's own or else the environment's.
         split: whose task parameters are drawn.
     """
     agent = load_agent(agent_name, trust)
     if agent.trained is not None:
+        if agent.trained.training is not None:
+            actions = actions or agent.trained.training["actions"]
         agent_file.check_fits(agent.trained, env_id, EnvSetting(env_id, actions=actions).preset)
     sides = open_sides(env_id, machine, agent.obs, weights, actions, split)
     outcomes = []

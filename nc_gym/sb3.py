@@ -17,9 +17,9 @@ from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
 from nc_gym.engine import NO_CURSOR
-from nc_gym.env import check_options
+from nc_gym.env import ComputerEnv, check_options
 from nc_gym.frames import text_chars
-from nc_gym.machines.terminal import COLUMNS, ROWS
+from nc_gym.machines.terminal import COLUMNS
 from nc_gym.vector_env import ComputerVectorEnv
 
 try:
@@ -142,12 +142,14 @@ class CharsObservation(gym.Wrapper[NDArray[np.uint8], np.int64, NDArray[Any], np
     RL-Zoo gives its evaluation environment no keyword arguments from a yml, but wraps it: ``agents/*.yml`` name this.
 
     Args:
-        env: a single terminal environment.
+        env: a single environment of nc_gym.
     """
 
     def __init__(self, env: gym.Env[NDArray[Any], np.int64]) -> None:
         super().__init__(env)
-        self.observation_space = gym.spaces.Box(0, 255, ((ROWS + 1) * COLUMNS + 2,), np.uint8)
+        computer = env.unwrapped
+        assert isinstance(computer, ComputerEnv)
+        self.observation_space = computer.chars_space
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -163,6 +165,6 @@ class CharsObservation(gym.Wrapper[NDArray[np.uint8], np.int64, NDArray[Any], np
 
 
 def _chars(info: dict[str, Any]) -> NDArray[np.uint8]:
-    """Returns banner, screen and cursor as character codes, uint8 (522,)."""
+    """Returns banner, screen and cursor as character codes, uint8 (522,), of a desktop (4842,)."""
     cursor = np.where(info["cursor"] < 0, NO_CURSOR, info["cursor"]).astype(np.uint8)
     return np.concatenate([text_chars(info["instruction"], COLUMNS), info["chars"].ravel(), cursor])

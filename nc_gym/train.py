@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from accelerate import PartialState
 
+import nc_gym
 from nc_gym.computer import weights as weights_files
 from nc_gym.computer.batches import find_shards
 from nc_gym.computer.boots import BootBank
@@ -161,13 +162,13 @@ def train(
     learned, held_out = split_shards(find_shards([shard_folder]))
     recipe = dataclasses.replace(subject.recipe, minutes=minutes, seed=seed)
     trainer = Trainer(learned, held_out, out, recipe, config, device, network)
+    bank = subject.record_boots(trainer.net, config)  # before the long part: it fails where the real one is missing
     trainer.fit()
     weights = out / "weights"
     if trainer.accelerator.is_main_process:
-        bank = subject.record_boots(trainer.net, config)
         command = f"nc-gym train {computer} --minutes {minutes:g} --seed {seed}" + (
             f" --start {start}" if start else ""
         )
-        trainer.write_weights(bank, {"command": command})
+        trainer.write_weights(bank, {"command": command, "nc_gym": nc_gym.__version__})
         trainer.console.print(f"weights written to {weights}")
     return weights

@@ -25,6 +25,7 @@ from nc_gym.agent_file import AgentError, Score, check_fits, load_agent, read_me
 from nc_gym.agent_train import Plan, checkpoints, train
 from nc_gym.cli import app
 from nc_gym.recording import record_episodes
+from nc_gym.registration import load_card
 
 ECHO = "nc_gym/TerminalEcho-v0"
 ROOT = Path(__file__).parents[1]
@@ -194,9 +195,18 @@ def test_a_policy_is_its_checkpoint_without_the_optimizer_s_moments(agent: Path)
     assert policy.stat().st_size < checkpoint.stat().st_size / 2 and read_memo(policy) == read_memo(checkpoint)
 
 
+def test_a_policy_that_types_words_is_filmed_with_its_own_actions(tmp_path: Path) -> None:
+    folder = ROOT / "agents" / "terminal_makedir_maskable_ppo"  # the id's own preset is keys
+    (outcome,) = record_episodes("nc_gym/TerminalMakeDir-v0", str(folder), "real", tmp_path / "a.mp4", 0, 1)
+    assert outcome.success["real"]
+
+
 @pytest.mark.parametrize("folder", sorted(path.parent for path in (ROOT / "agents").glob("*/results.json")))
 def test_shipped_agents_are_small_and_those_that_were_tested(folder: Path) -> None:
     assert (folder / "policy.zip").stat().st_size < 2**21
+    results = json.loads((folder / "results.json").read_text())
+    pinned = load_card(folder.name.partition("_")[0]).weights_sha256
+    assert {test["weights_sha256"] for test in results["tests"]} == {None, pinned}  # None where no network ran
     loaded = load_agent(folder)
     assert loaded.training is not None and not loaded.model.policy.optimizer.state_dict()["state"]
 

@@ -55,6 +55,7 @@ machine = XDesktop(num_rows=2)
 machine.reset(np.ones(2, bool), np.zeros(2, np.int64), np.zeros(2, np.int64))
 machine.step(np.array([event(56, 230, "left click")] * 2), np.ones(2, bool))
 print("up", flush=True)
+sys.stdin.readline()
 if sys.argv[1] == "raise":
     raise SystemExit("on purpose")
 time.sleep(600)
@@ -64,13 +65,16 @@ time.sleep(600)
 @pytest.mark.parametrize("end", ["kill", "raise"])
 def test_nothing_is_left_when_the_parent_is_killed_or_fails(end: str) -> None:
     locks = sorted(Path("/tmp").glob(".X*"))
-    parent = subprocess.Popen([sys.executable, "-c", _PARENT, end], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    assert parent.stdout is not None
+    parent = subprocess.Popen(
+        [sys.executable, "-c", _PARENT, end], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    assert parent.stdout is not None and parent.stdin is not None
     assert parent.stdout.readline() == b"up\n"
     started = sandboxes_of(parent.pid)
+    assert len(started) >= 10  # two each of bwrap x 2, Xvfb, jwm, xterm
     if end == "kill":
-        assert len(started) >= 10  # two each of bwrap x 2, Xvfb, jwm, xterm
         os.kill(parent.pid, signal.SIGKILL)
+    parent.stdin.close()  # lets it go on
     parent.wait()
     parent.stdout.close()
     deadline = time.monotonic() + 30

@@ -76,6 +76,18 @@ def test_characters_read_from_the_info_are_the_chars_observation(options: dict[s
     plain.close()
 
 
+def test_characters_of_a_desktop_can_be_read_from_the_info_too() -> None:
+    with CharsObservation(gym.make("nc_gym/DesktopOpenProgram-v0", machine="real")) as env:
+        obs, _ = env.reset(seed=0)
+        assert obs.shape == (4842,) and env.observation_space.contains(obs)
+
+
+def test_latents_of_a_desktop_have_rows_of_eighty_tiles() -> None:
+    extractor = LatentExtractor(gym.spaces.Box(-np.inf, np.inf, (64 * 80, 8), np.float32), width=8, questions=2)
+    assert extractor.rows.shape == (64, 1, 8) and extractor.columns.shape == (1, 80, 8)
+    assert extractor(torch.zeros(1, 64 * 80, 8)).shape == (1, 16)
+
+
 @pytest.mark.parametrize("algorithm, policy", [(PPO, CopyingPolicy), (MaskablePPO, MaskableCopyingPolicy)])
 def test_a_copying_policy_is_born_copying_and_survives_saving(
     algorithm: Any, policy: Any, small: dict[str, Any], tmp_path: Path

@@ -97,6 +97,13 @@ def test_the_pointer_lies_on_the_screen_where_the_network_puts_it(computer, even
         assert (xs < 4 * column + 4).all()
 
 
+def test_latents_are_those_of_the_screens_with_their_pointers(computer, events):
+    state = computer.boot(torch.arange(2), torch.zeros(2, dtype=torch.int64))
+    seen = computer.latents(state)
+    assert torch.equal(seen, computer.encode(computer.screens(state)))
+    assert not torch.equal(seen, computer.network.codec.code_latents[state.codes])
+
+
 def test_training_reads_what_the_computer_read(computer, events, tmp_path, monkeypatch):
     """A session that the computer painted itself, recorded and batched, gives the same h, versions and ages."""
     seen: list[torch.Tensor] = []

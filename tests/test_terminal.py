@@ -22,9 +22,6 @@ ZERO = np.zeros(1, np.int64)
 GREEN = tuple(font.PALETTE[2])
 
 
-BUSY = os.getloadavg()[0] > 1.5 * len(os.sched_getaffinity(0))
-
-
 @pytest.fixture
 def machine() -> Iterator[BashTerminal]:
     with BashTerminal() as terminal:
@@ -252,16 +249,3 @@ def test_close_leaves_no_process_and_no_file_behind() -> None:
     machine.close()
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)  # not even as zombies
     assert sorted(os.listdir("/proc/self/fd")) == files
-
-
-@pytest.mark.skipif(BUSY, reason="other programs use the processors: a speed would say nothing")
-def test_one_machine_reaches_a_thousand_keys_per_second(machine: BashTerminal) -> None:
-    keys = np.array(encode("echo hello world") + [KEY_INDEX["Backspace"]] * 16)
-    best = 0.0
-    for _ in range(20):
-        start = time.perf_counter()
-        for key in keys:
-            machine.step(key[None], ONE)
-            machine.screens()
-        best = max(best, len(keys) / (time.perf_counter() - start))
-    assert best >= 1000, f"{best:.0f} keys/s"

@@ -27,6 +27,7 @@ from nc_gym.computer.batches import ShardError, TokenData, count_tiles, find_sha
 from nc_gym.computer.codec import TileCodec, fit_codec
 from nc_gym.computer.objective import coming_codes, corrupt, losses, noise_levels
 from nc_gym.computer.training import Recipe, Trainer, TrainingError, rate_scale
+from nc_gym.machines.sandbox import SandboxUnavailable
 from nc_gym.traces.dataset import build_shards
 from nc_gym.traces.recorder import collect_terminal
 
@@ -329,6 +330,16 @@ def test_an_unknown_device_is_refused(traces, tmp_path):
     ):
         nc_gym.train.train(traces, 1, tmp_path / "run", 0, None, "gpu")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_real_computer_that_is_missing_is_noticed_before_the_training(traces, tmp_path, monkeypatch):
+    def missing(self, net, config):
+        raise SandboxUnavailable("no bubblewrap")
+
+    monkeypatch.setattr(nc_gym.train.TerminalSubject, "record_boots", missing)
+    with pytest.raises(SandboxUnavailable):
+        nc_gym.train.train(traces, 60, tmp_path / "run", 0, None, "cpu", config=CONFIG)
+    assert not (tmp_path / "run" / "checkpoint.pt").exists()
 
 
 def nc_gym_train(*arguments):

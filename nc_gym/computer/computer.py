@@ -103,7 +103,9 @@ class NeuralComputer:
 
     @torch.inference_mode()
     def latents(self, state: RuntimeState) -> Tensor:
-        """Returns the framebuffer's latents, float32 (N, tiles, d_z)."""
+        """Returns the latents, float32 (N, tiles, d_z), of the screens as they are seen: a pointer is part of them."""
+        if self.config.event_sizes:
+            return self.encode(self.screens(state))
         return self.network.codec.code_latents[state.codes]
 
     @torch.inference_mode()

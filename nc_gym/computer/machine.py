@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from nc_gym.computer.computer import NeuralComputer
 from nc_gym.computer.starts import Starts
@@ -52,10 +51,6 @@ class NeuralMachine:
     def screens(self) -> NDArray[np.uint8]:
         """Returns a fresh copy of all screens, uint8 (N, H, W, 3)."""
         return self.computer.screens(self.state).cpu().numpy()
-
-    def screens_tensor(self) -> Tensor:
-        """Returns a fresh copy of all screens on the device, uint8 (N, H, W, 3)."""
-        return self.computer.screens(self.state)
 
     def latents(self) -> NDArray[np.float32]:
         """Returns the framebuffers' latents, float32 (N, tiles, d_z)."""
