@@ -7,6 +7,7 @@ ones. Rows that have nothing left to play go on unseen until the last episode en
 from __future__ import annotations
 
 import copy
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -149,8 +150,12 @@ def play(envs: ComputerVectorEnv, player: Player, seeds: Sequence[int], label: s
         player: who plays.
         seeds: each is the seed of one episode, as in ``gym.make(...).reset(seed=seed)``.
         label: of the progress bar; empty shows none.
+
+    An episode whose real computer died or hung is played once more: a host's failure is not an agent's, and a computer
+    that the agent breaks breaks again.
     """
-    waiting, done = iter(seeds), np.ones(envs.num_envs, np.bool_)
+    waiting, again = deque(seeds), set[int]()
+    done, broken = np.ones(envs.num_envs, np.bool_), np.zeros(envs.num_envs, np.bool_)
     playing: list[int | None] = [None] * envs.num_envs
     totals = np.zeros(envs.num_envs)
     finished: dict[int, Episode] = {}
@@ -159,15 +164,19 @@ def play(envs: ComputerVectorEnv, player: Player, seeds: Sequence[int], label: s
     while len(finished) < len(seeds):
         if done.any():
             for row in np.flatnonzero(done):
-                playing[row] = next(waiting, None)
+                playing[row] = waiting.popleft() if waiting else None
             obs, _ = envs.reset(seed=playing, options={"reset_mask": done})
-            totals[done] = 0
+            totals[done], broken[done] = 0, False
             player.begin(done, playing, envs)
         obs, rewards, terminated, truncated, info = envs.step(player.act(obs, envs))
         totals, done = totals + rewards, terminated | truncated
+        broken |= info.get("restarted", False)
         for row in np.flatnonzero(done):
             seed = playing[row]
-            if seed is not None:
+            if seed is not None and broken[row] and seed not in again:
+                again.add(seed)
+                waiting.append(seed)
+            elif seed is not None:
                 audited = bool(info["audit"][row]) if "audit" in info else None
                 finished[seed] = Episode(seed, bool(info["is_success"][row]), float(totals[row]), audited)
                 next(bar, None)

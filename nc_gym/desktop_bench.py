@@ -169,8 +169,8 @@ def _environment(
 ) -> dict[str, Any]:
     """Measures ``nc_gym/Desktop-v0``: machine, reader, task and info."""
     envs: Any = gym.make_vec("nc_gym/Desktop-v0", num_envs=rows, machine=machine, weights=weights, device=device)
-    envs.reset(seed=0)
     try:
+        envs.reset(seed=0)
         return asdict(speed(rows, sessions[0], replay(envs.step, sessions, rows)))
     finally:
         envs.close()

@@ -149,7 +149,10 @@ class Engine:
         """Sends the events ``_after`` of ``rows`` (N,) and reads the screens."""
         self.machine.step(as_array(self._after), rows)
         if self.options.machine == "real":
-            self._restarted |= self.machine.restarted()  # type: ignore[attr-defined]
+            lost = self.machine.restarted()  # type: ignore[attr-defined]
+            self._restarted |= lost
+            for row in np.flatnonzero(lost):
+                self._after[row] = self._inputs.first  # a fresh computer has its pointer where it begins
         self._look()
 
     def _audit(self, rows: NDArray[np.bool_]) -> None:

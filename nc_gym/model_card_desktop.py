@@ -28,7 +28,8 @@ def intended_use(config: NeuralComputerConfig) -> str:
 
 A network that is a running computer: it takes one event (pointer position, button, key), keeps a runtime state, and
 denoises the next screen, {size} pixels. It learned from recordings of a real X11 desktop (jwm, xterm, xcalc, xedit),
-from pixels and events alone; no X server and no program runs inside.
+from screens, the pointer's images and place (which an X server hands out apart from the screen), and events. No X
+server and no program runs inside; the pointer is pasted where the network says it is.
 
 ```python
 import gymnasium as gym
@@ -54,9 +55,11 @@ def parts(config: NeuralComputerConfig) -> dict[str, str]:
         "encoder": f"reads patches of {patch} pixels",
         "changes": "tells the event log what an event changed on the screen",
         "log": f"event log: causal transformer, {c.num_layers} layers, width {c.width}, {c.num_heads} heads, "
-        f"{c.num_kv_heads} key/value heads, ring of {c.memory_tokens} tokens; sees the pointer as an image",
-        "outlook": "names what the event will change: a training target",
-        "scout": f"names the motion and the damaged patches, {c.scout_layers} layers, width {c.scout_width}",
+        f"{c.num_kv_heads} key/value heads, ring of {c.memory_tokens} tokens; reads where the pointer is "
+        "and the tiles around it",
+        "outlook": "names the pointer's place and image, the motion, and whether anything changes",
+        "scout": f"sees the pointer as heat maps and names the damaged patches, {c.scout_layers} layers, "
+        f"width {c.scout_width}",
         "painter": f"chooses for each damaged patch what it shows, up to {c.versions} earlier states of it included, "
         f"{c.painter_layers} layers",
         "renderer": f"flow-matching denoiser, {c.renderer_layers} layers, width {c.renderer_width}, "

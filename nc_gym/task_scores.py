@@ -137,15 +137,15 @@ def film(env_id: str, path: Path, machine: str, seed: int, weights: Path | None,
     """Films the oracle on a machine: the first of some episodes that it solves, else the last one."""
     folder = str(weights) if weights else None
     env = gym.make(env_id, machine=machine, weights=folder, device=device, split=SPLIT, render_mode="rgb_array")
-    for episode in range(FILM_TRIES):
-        _, info = env.reset(seed=seed + episode)
-        frames: list[Any] = [env.render()]
-        for action in env.unwrapped.oracle():  # type: ignore[attr-defined]
-            info = env.step(action)[-1]
-            frames.append(env.render())
-        if info["is_success"]:
-            break
-    env.close()
+    with env:
+        for episode in range(FILM_TRIES):
+            _, info = env.reset(seed=seed + episode)
+            frames: list[Any] = [env.render()]
+            for action in env.unwrapped.oracle():  # type: ignore[attr-defined]
+                info = env.step(action)[-1]
+                frames.append(env.render())
+            if info["is_success"]:
+                break
     path.parent.mkdir(parents=True, exist_ok=True)
     small: list[Any] = [np.asarray(frame)[::SCALE, ::SCALE] for frame in frames]
     imageio.mimwrite(path, small, format="GIF", duration=[FRAME_MS] * (len(small) - 1) + [LAST_MS], loop=0)

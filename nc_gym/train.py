@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
+import shutil
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -149,16 +150,17 @@ def train(
         if config.machine != computer:
             raise TrainingError(f"{start} holds the weights of a {config.machine}, not of a {computer}; choose others")
     shard_folder, source = out / "shards", out / "traces.txt"
-    if source.exists() and source.read_text() != str(traces.resolve()):
+    if shard_folder.exists() and source.exists() and source.read_text() != str(traces.resolve()):
         raise TrainingError(
             f"{out} was started on the traces {source.read_text()}, not {traces.resolve()}; choose another --out"
         )
     with PartialState(cpu=device == "cpu").main_process_first():
         if not shard_folder.exists():
             partial = out / "shards-partial"  # renamed when whole, so that a killed start begins again
+            shutil.rmtree(partial, ignore_errors=True)  # that start may have had other traces
             subject.build_shards(traces, partial)
-            partial.rename(shard_folder)
             source.write_text(str(traces.resolve()))
+            partial.rename(shard_folder)
     learned, held_out = split_shards(find_shards([shard_folder]))
     recipe = dataclasses.replace(subject.recipe, minutes=minutes, seed=seed)
     trainer = Trainer(learned, held_out, out, recipe, config, device, network)

@@ -24,6 +24,7 @@ from nc_gym.agent_evaluate import OraclePlayer, PolicyPlayer, RandomPlayer, eval
 from nc_gym.agent_file import AgentError, Score, check_fits, load_agent, read_memo
 from nc_gym.agent_train import Plan, checkpoints, train
 from nc_gym.cli import app
+from nc_gym.machines.keys import encode
 from nc_gym.recording import record_episodes
 from nc_gym.registration import load_card
 
@@ -69,6 +70,28 @@ def test_every_seed_counts_once_however_long_its_episode_is() -> None:
     assert [episode.solved for episode in played] == [True, False] * 4
     assert [episode.total for episode in played] == pytest.approx([1.0, 0.0] * 4)
     assert [episode.audited for episode in played] == [True, False] * 4
+
+
+class BreakingOracle(OraclePlayer):
+    """The oracle, but it ends the shell in the first episode of seed 101 and in every one of seed 102."""
+
+    broken: int = 0
+
+    def begin(self, rows: Any, seeds: Any, envs: Any) -> None:
+        super().begin(rows, seeds, envs)
+        for row in np.flatnonzero(rows):
+            if seeds[row] == 102 or (seeds[row] == 101 and not self.broken):
+                self.broken += seeds[row] == 101
+                self.plans[row] = iter(encode("exit\n"))
+
+
+def test_an_episode_whose_computer_died_is_played_once_more() -> None:
+    envs = EnvSetting(ECHO, "real").open(2, "Disabled")
+    played = play(envs, BreakingOracle(), range(100, 104))
+    envs.close()
+    assert [(episode.seed, episode.solved) for episode in played] == [
+        (100, True), (101, True), (102, False), (103, True)
+    ]  # fmt: skip
 
 
 def test_an_episode_of_the_batch_is_the_single_environment_s_with_its_seed(options: dict[str, Any]) -> None:

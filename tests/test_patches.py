@@ -104,6 +104,23 @@ def test_latents_are_those_of_the_screens_with_their_pointers(computer, events):
     assert not torch.equal(seen, computer.network.codec.code_latents[state.codes])
 
 
+def test_a_patch_without_earlier_states_is_painted_as_in_training(computer, events, monkeypatch):
+    """Training gives the painter the patch itself where it has no past; code 0 stood there when the computer ran."""
+    seen = []
+    paint = computer.network.painter.forward
+    monkeypatch.setattr(
+        computer.network.painter, "forward", lambda b, p, h, canvas: seen.append(canvas) or paint(b, p, h, canvas)
+    )
+    state = computer.boot(torch.zeros(6, dtype=torch.int64), torch.zeros(6, dtype=torch.int64))
+    with torch.inference_mode():
+        state.codes[:] = 7
+    computer.step(state, torch.from_numpy(events[:, 0]))
+    (canvas,) = seen
+    assert (canvas.age == -1).all()
+    own = computer.network.encoder(torch.full((1, 16), 7))
+    assert torch.allclose(canvas.versions, own.expand_as(canvas.versions).to(canvas.versions.dtype))
+
+
 def test_training_reads_what_the_computer_read(computer, events, tmp_path, monkeypatch):
     """A session that the computer painted itself, recorded and batched, gives the same h, versions and ages."""
     seen: list[torch.Tensor] = []

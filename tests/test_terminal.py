@@ -237,6 +237,12 @@ def test_wrong_use_is_explained(machine: BashTerminal) -> None:
     assert text_of(machine) == "~$"
 
 
+def test_a_boot_that_ends_the_shell_is_an_error_not_half_a_boot() -> None:
+    with BashTerminal(1, [encode("echo a\nexit\n")]) as machine:
+        with pytest.raises(RuntimeError, match=r"rows \[0\] died or hung in their boots 3 times; check .* boots \[0\]"):
+            machine.reset(ONE, np.zeros(1, np.int64), np.zeros(1, np.int64))
+
+
 def test_close_leaves_no_process_and_no_file_behind() -> None:
     files = sorted(os.listdir("/proc/self/fd"))
     machine = BashTerminal(2)

@@ -342,6 +342,14 @@ def test_a_real_computer_that_is_missing_is_noticed_before_the_training(traces, 
     assert not (tmp_path / "run" / "checkpoint.pt").exists()
 
 
+def test_shards_of_a_start_that_was_killed_are_not_trained_on(traces, tmp_path):
+    partial = tmp_path / "run" / "shards-partial"
+    partial.mkdir(parents=True)
+    (partial / "shard-00099.npz").write_text("from other traces")
+    nc_gym.train.train(traces, 0, tmp_path / "run", 0, None, "cpu", config=CONFIG)
+    assert not (tmp_path / "run" / "shards" / "shard-00099.npz").exists()
+
+
 def nc_gym_train(*arguments):
     command = [str(Path(sys.executable).with_name("nc-gym")), "train", "terminal", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=900, env={**os.environ, "TERM": "dumb"})

@@ -35,7 +35,7 @@ class NeuralComputerConfig:
     gaze_rows: int = 2  # rows of tiles in the gaze
     gaze_dim: int = 32
     group: int = 2  # tiles rendered per log token
-    foresight: int = 6  # further tokens of an event whose tiles h_t must name, in training
+    foresight: int = 6  # further tokens of an event whose tiles h_t names
     renderer_width: int = 256
     renderer_layers: int = 3
     memory_tokens: int = 2560  # the ring: about 1.6 tokens per event

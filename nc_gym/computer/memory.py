@@ -1,7 +1,7 @@
 """The runtime memory h_t of N rows: a ring of attention keys and values, and the last inputs of every layer.
 
 Rows are opened for a block of tokens, written layer by layer, then advanced by as many tokens as were accepted: the
-tokens of a block may be guesses (``NeuralComputer.step``). The ring's buffers start small and double until they hold
+tokens of a block may be guesses (``TokenRuntime.step``). The ring's buffers start small and double until they hold
 ``memory_tokens`` and a block; from then on the oldest token of a row is overwritten, so the cost of a step stays flat.
 """
 

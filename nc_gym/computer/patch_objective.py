@@ -44,7 +44,8 @@ def copied(paint: Paint, kept: Tensor, moved: Tensor, versions: Tensor, target: 
 def corrupt_states(states: Tensor, generator: torch.Generator, used_codes: int) -> Tensor:
     """Replaces a tile of every hundredth patch state (U, 16) by a random one, so that a wrong tile does no harm."""
     hit = torch.rand(states.shape, generator=generator) < 0.01 / states.shape[1]
-    return torch.where(hit, torch.randint(used_codes, states.shape, generator=generator), states)
+    wrong = torch.randint(used_codes, states.shape, generator=generator)  # drawn on the CPU, as the generator is
+    return torch.where(hit.to(states.device), wrong.to(states.device), states)
 
 
 def log_terms(net: PatchNetwork, batch: Batch, encoded: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
@@ -126,9 +127,9 @@ def losses(net: PatchNetwork, batch: Batch, generator: torch.Generator, corrupte
         terms["damage_recall"] = ((logits > 0) & (changed == 1)).sum() / changed.sum().clamp(min=1)
         terms["damage_precision"] = ((logits > 0) & (changed == 1)).sum() / (logits > 0).sum().clamp(min=1)
         best = torch.where(possible[p, t], copy[p, t], 0) + share.exp() * drawn.exp()
-        terms["tile_right"] = ((best > 0.5).float() * weight).sum() / weight.sum()
+        terms["tile_right"] = ((best > 0.5).float() * weight).sum() / weight.sum().clamp(min=1e-9)
         must = ~possible[p, t]
-        terms["drawn_right"] = (drawn[must].exp() > 0.5).float().mean()
+        terms["drawn_right"] = (drawn[must].exp() > 0.5).float().sum() / must.sum().clamp(min=1)
         terms["token_right"] = terms["tile_right"]
     return terms
 

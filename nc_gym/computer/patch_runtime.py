@@ -112,10 +112,10 @@ class PatchRuntime:
         versions = state.versions[rows[a], place].long()  # (P, V, 16)
         drawn_at = state.drawn_at[rows[a], place, 1:]
         age = torch.where(drawn_at == -2, -1, state.events[rows[a], None] - drawn_at)
-        canvas = Canvas(a, place, net.encoder(moved), net.encoder(versions), age)
-        paint = net.painter(blocks, patches, h, canvas)
-        kept = codes[a, place]
-        drawn = self._sources(paint, kept, moved, versions)
+        kept, missing = codes[a, place], (age < 0)[..., None]
+        earlier = net.encoder(torch.where(missing, kept[:, None], versions))  # as in training, where none are missing
+        paint = net.painter(blocks, patches, h, Canvas(a, place, net.encoder(moved), earlier, age))
+        drawn = self._sources(paint, kept, moved, torch.where(missing, c.num_codes, versions))
         code = torch.where(drawn == -1, 0, drawn)
         p, t = torch.nonzero(drawn == -1, as_tuple=True)
         if len(p):
@@ -128,16 +128,19 @@ class PatchRuntime:
         state.changes[rows] = net.changes(encoded, place[changed], a[changed], len(rows)).to(state.changes.dtype)
 
     def _sources(self, paint: Paint, kept: Tensor, moved: Tensor, versions: Tensor) -> Tensor:
-        """Returns the code (P, 16) of every tile that some source shows already, -1 where it must be drawn."""
+        """Returns the code (P, 16) of every tile that some source shows already, -1 where it must be drawn.
+
+        ``num_codes`` stands for nothing: what a motion brings from beyond the screen, and versions that never were.
+        """
         share = paint.source.float().softmax(-1)
         best = paint.recall.argmax(-1)  # (P, RECALLS)
         patch = torch.arange(len(kept), device=kept.device)
         shown = torch.stack([kept, moved, *(versions[patch, best[:, r]] for r in range(RECALLS))], -1)  # (P, 16, 4)
         share_of = share[..., [KEEP, MOVE, *range(MOVE + 1, MOVE + 1 + RECALLS)]]
         agreed = ((shown[..., None] == shown[..., None, :]) * share_of[..., None, :]).sum(-1)  # of sources that agree
-        top, which = agreed.max(-1)
+        top, which = agreed.masked_fill(shown == self.config.num_codes, 0).max(-1)
         code = shown.gather(-1, which[..., None])[..., 0]
-        return torch.where((share[..., DRAW] > top) | (code == self.config.num_codes), -1, code)
+        return torch.where(share[..., DRAW] > top, -1, code)
 
     def _denoise(
         self, state: PatchState, rows: Tensor, codes: Tensor, paint: Paint, a: Tensor, place: Tensor, p: Tensor,

@@ -46,7 +46,7 @@ class Scout(nn.Module):
 
 
 class Foresight(nn.Module):
-    """A training target only: h_t, told the next event, names the codes of the tiles that the next tokens will draw.
+    """Told the next event, names the codes of the tiles that the next tokens will draw: a training target and a draft.
 
     A later tile can be guessed from the tiles before it; the first token of an event must have worked out all of them,
     and the token before it may begin to.

@@ -23,7 +23,6 @@ BUTTONS: tuple[str, ...] = (
 KEYS: tuple[str, ...] = (*TERMINAL_KEYS, "Home", "End", "Alt-F4", "Alt-Tab")
 SIZES = (COLUMNS, ROWS, len(BUTTONS), len(KEYS))
 """How many values each of an event's four integers has."""
-_PARTS = ("pointer column", "pointer row", "button", "key")
 BUTTON_INDEX: dict[str, int] = {name: i for i, name in enumerate(BUTTONS)}
 KEY_INDEX: dict[str, int] = {name: i for i, name in enumerate(KEYS)}
 

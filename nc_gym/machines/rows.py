@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 Event = TypeVar("Event")
 Rows = TypeVar("Rows", bound="RealRows")
+_BOOT_TRIES = 3
 
 
 class RealRows(ABC, Generic[Event]):
@@ -43,16 +44,28 @@ class RealRows(ABC, Generic[Event]):
         """Kills all computers; safe to call twice."""
 
     def reset(self, rows: NDArray[np.bool_], seeds: NDArray[np.int64], boots: NDArray[np.int64]) -> None:
-        """Gives the chosen rows (N,) a fresh computer and replays their boots (N,); no seed is used."""
+        """Gives the chosen rows (N,) a fresh computer and replays their boots (N,); no seed is used.
+
+        Raises:
+            RuntimeError: a computer died or hung in its boot, three times.
+        """
         chosen = [int(row) for row in np.flatnonzero(rows)]
         for row in chosen:
             if not 0 <= boots[row] < len(self._boots):
                 raise ValueError(f"boot {boots[row]} of row {row} does not exist; choose 0 to {len(self._boots) - 1}")
-        self._restarted[chosen] = False
-        self._start(chosen)
-        queues = {row: list(reversed(self._boots[boots[row]])) for row in chosen}
-        while queues := {row: queue for row, queue in queues.items() if queue}:
-            self._send({row: queue.pop() for row, queue in queues.items()})
+        for _ in range(_BOOT_TRIES):
+            self._restarted[chosen] = False
+            self._start(chosen)
+            queues = {row: list(reversed(self._boots[boots[row]])) for row in chosen}
+            while queues := {row: queue for row, queue in queues.items() if queue}:
+                self._send({row: queue.pop() for row, queue in queues.items()})
+            chosen = [row for row in chosen if self._restarted[row]]  # half a boot went to a fresh computer
+            if not chosen:
+                return
+        raise RuntimeError(
+            f"the computers of rows {chosen} died or hung in their boots {_BOOT_TRIES} times; check the events of "
+            f"boots {[int(boots[row]) for row in chosen]}, or give the host more memory"
+        )
 
     def restarted(self) -> NDArray[np.bool_]:
         """Tells which computers died or hung and were restarted during the last step (or reset), bool (N,)."""

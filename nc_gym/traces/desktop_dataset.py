@@ -1,4 +1,4 @@
-"""Turns recordings of the desktop into training shards: the patches that every event changes, pixels only.
+"""Turns recordings of the desktop into training shards: the patches that every event changes, and the pointer.
 
 In: folders of ``nc-gym collect desktop``. Out: ``shard-00000.npz``, ... as ``computer/patches.py`` reads them.
 Shards are derived and disposable: the recordings are what counts. Purposes and window lists stay behind.

@@ -165,9 +165,9 @@ def _record(batch: Batch, packages: Mapping[str, str]) -> tuple[int, list[int]]:
                 for row, (session, act) in enumerate(zip(sessions, acts, strict=True)):
                     session.broken |= bool(machine.restarted()[row])
                     session.note(act, screens[row])
+            kept = [session.finish() for session in sessions]
         except BaseException:
             for session in sessions:
                 session.discard()
             raise
-        kept = [session.finish() for session in sessions]
     return sum(kept), [index for index, done in zip(batch.indices, kept, strict=True) if not done]
