@@ -149,7 +149,8 @@ class CharsObservation(gym.Wrapper[NDArray[np.uint8], np.int64, NDArray[Any], np
         super().__init__(env)
         computer = env.unwrapped
         assert isinstance(computer, ComputerEnv)
-        self.observation_space = computer.chars_space
+        space: gym.Space[Any] = computer.chars_space
+        self.observation_space = space
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
