@@ -234,7 +234,7 @@ def tasks(
     if computer is Computer.desktop:
         from nc_gym import desktop_audit
 
-        typer.echo(f"Wrote {desktop_audit.write(out)}: predicates against the window manager.")
+        typer.echo(f"Predicates against the window manager: {desktop_audit.write(out)} (remove it to measure anew).")
     file = out / task_scores.json_name(computer.value)
     typer.echo(f"Wrote {file} and the films in {out / 'envs'}; `make docs` puts them on the pages.")
 

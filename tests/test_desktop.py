@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from nc_gym.machines.desktop import XDesktop
+from nc_gym.machines.desktop_box import ServerLost
 from nc_gym.machines.desktop_events import BUTTONS, HEIGHT, KEYS, SIZES, WIDTH, Event, event, position
 from nc_gym.reader import brighter_pixels, match_templates
 
@@ -212,6 +214,22 @@ def test_same_events_give_the_same_screens_alone_and_side_by_side() -> None:
         for row, trace in enumerate(traces):
             for number, (screen, batch) in enumerate(zip(play(one, [trace]), together, strict=True)):
                 assert np.array_equal(screen[0], batch[row]), (row, number, trace[:number][-3:])
+
+
+def test_a_window_that_goes_while_it_is_looked_at_is_no_lost_server(machine: XDesktop) -> None:
+    do(machine, TERMINAL, "left click")
+    server = machine._servers[0]
+    ask, looks = server._ask_about, []
+
+    def gone_at_first(window: int, state: int) -> Any:
+        looks.append(window)
+        return ask(window if len(looks) > 1 else 0x7FFFFF, state)
+
+    server._ask_about = gone_at_first
+    assert titles(machine) == ["Term"] and len(looks) == 2
+    server._ask_about = lambda window, state: ask(0x7FFFFF, state)
+    with pytest.raises(ServerLost, match="came and went"):
+        machine.windows(0)
 
 
 def test_boot_is_replayed_and_rows_are_apart() -> None:

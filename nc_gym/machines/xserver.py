@@ -14,6 +14,8 @@ import signal
 import socket
 import struct
 import time
+from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 import xcffib
@@ -29,7 +31,9 @@ from nc_gym.machines.pointer import Sprite
 from nc_gym.machines.quiet import ProcessTree
 from nc_gym.machines.window import Window
 
+Seen = TypeVar("Seen")
 _READY = b"ready\n"
+_LOOKS = 5  # at windows that come and go
 _REPLY_CAP = 10.0  # seconds in which an idle server must answer
 
 
@@ -186,14 +190,25 @@ class XServer:
         Raises:
             ServerLost: the server died or does not answer.
         """
-        try:
-            reply = self._reply(self._core.QueryPointer(self._root))
-            if not reply.child:
-                return reply.root_x, reply.root_y
-            frame = self._reply(self._core.GetGeometry(reply.child))
-            return reply.root_x - frame.x, reply.root_y - frame.y
-        except (OSError, xcffib.XcffibException) as error:
-            raise ServerLost(f"the X server is gone: {error}") from error
+        return self._steadily(self._ask_pointed_at)
+
+    def _ask_pointed_at(self) -> tuple[int, int]:
+        reply = self._reply(self._core.QueryPointer(self._root))
+        if not reply.child:
+            return reply.root_x, reply.root_y
+        frame = self._reply(self._core.GetGeometry(reply.child))
+        return reply.root_x - frame.x, reply.root_y - frame.y
+
+    def _steadily(self, look: Callable[[], Seen]) -> Seen:
+        """Looks again if a window came or went between two requests: that is no lost server."""
+        for _ in range(_LOOKS):
+            try:
+                return look()
+            except (xcffib.Error, ValueError):  # BadWindow, BadDrawable, or a frame that is not among the children
+                continue
+            except (OSError, xcffib.XcffibException) as error:
+                raise ServerLost(f"the X server is gone: {error}") from error
+        raise ServerLost(f"windows came and went during {_LOOKS} looks at them")
 
     def _see_sprite(self) -> None:
         reply = self._reply(self._fixes.GetCursorImage())
@@ -214,25 +229,25 @@ class XServer:
         Raises:
             ServerLost: the server died or does not answer.
         """
-        try:
-            active = self._property(self._root, "_NET_ACTIVE_WINDOW")
-            listed = self._property(self._root, "_NET_CLIENT_LIST")
-            hidden, state = self._atom("_NET_WM_STATE_HIDDEN"), self._atom("_NET_WM_STATE")
-            frames = list(self._reply(self._core.QueryTree(self._root)).children)
-            requests = [self._ask_about(window, state) for window in listed]  # all at once: one round trip
-            self._reply(self._core.GetInputFocus())
-            stack: dict[int, Window] = {}
-            for task, (window, (tree, size, place, name, states)) in enumerate(zip(listed, requests, strict=True)):
-                box, corner = size.reply(), place.reply()
-                minimized = hidden in _numbers(states.reply())
-                title = bytes(_numbers(name.reply())).decode("latin-1")
-                frame = frames.index(tree.reply().parent)
-                stack[frame] = Window(
-                    title, corner.dst_x, corner.dst_y, box.width, box.height, minimized, window in active, task
-                )
-            return [stack[frame] for frame in sorted(stack)]
-        except (OSError, xcffib.XcffibException) as error:
-            raise ServerLost(f"the X server is gone: {error}") from error
+        return self._steadily(self._ask_windows)
+
+    def _ask_windows(self) -> list[Window]:
+        active = self._property(self._root, "_NET_ACTIVE_WINDOW")
+        listed = self._property(self._root, "_NET_CLIENT_LIST")
+        hidden, state = self._atom("_NET_WM_STATE_HIDDEN"), self._atom("_NET_WM_STATE")
+        frames = list(self._reply(self._core.QueryTree(self._root)).children)
+        requests = [self._ask_about(window, state) for window in listed]  # all at once: one round trip
+        self._reply(self._core.GetInputFocus())
+        stack: dict[int, Window] = {}
+        for task, (window, (tree, size, place, name, states)) in enumerate(zip(listed, requests, strict=True)):
+            box, corner = size.reply(), place.reply()
+            minimized = hidden in _numbers(states.reply())
+            title = bytes(_numbers(name.reply())).decode("latin-1")
+            frame = frames.index(tree.reply().parent)
+            stack[frame] = Window(
+                title, corner.dst_x, corner.dst_y, box.width, box.height, minimized, window in active, task
+            )
+        return [stack[frame] for frame in sorted(stack)]
 
     def _ask_about(self, window: int, state: int) -> tuple[xcffib.Cookie, ...]:
         """Requests a window's frame, size, place, title and state."""
