@@ -62,6 +62,21 @@ def _host_sentence(result: dict[str, Any]) -> str:
     )
 
 
+def desktop_speed(root: Path) -> str:
+    """Returns the table of ``docs/bench_desktop.json``."""
+    path = root / "docs" / "bench_desktop.json"
+    if not path.is_file():
+        return "Not measured yet: `nc-gym bench desktop --json docs/bench_desktop.json`."
+    result = json.loads(path.read_text())
+    rows = []
+    for name in ("neural", "neural_batch", "neural_environment", "real", "real_environment"):
+        one = result.get(name)
+        if one is not None:
+            kinds = (f"{one[kind]:.1f} ms" if one[kind] else "" for kind in ("move_ms", "open_ms"))
+            rows.append((name.replace("_", " "), f"{one['rows']:.0f}", f"{one['steps_per_second']:.0f}", *kinds))
+    return table(("desktop", "rows", "steps/s", "pointer move", "window opening"), rows)
+
+
 def _calls_sentence(result: dict[str, Any]) -> str:
     calls = result["calls_ms"]
     first, last = flatness(result["episode_ms"]).values()
@@ -188,6 +203,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "fidelity": fidelity,
     "desktop_fidelity": desktop_fidelity,
     "speed": speed,
+    "desktop_speed": desktop_speed,
     "agents": agents,
     "transfer": transfer,
 }
