@@ -100,11 +100,15 @@ def arm_numbers(study: Study, job: Job) -> dict[str, Any]:
     return {
         "seed": job.seed, "minutes_to_solve": minutes_to_solve(points, real),
         "points": [{"steps": point.steps, "minutes": point.seconds / 60} | _modes(by_steps[point.steps])
-                   for point in points],
+                   | {"failed": _failed(by_steps[point.steps])} for point in points],
         "marks": {name: {"steps": point.steps, "minutes": point.seconds / 60} | _modes(by_steps[point.steps])
                   for name, point in marks.items()},
-        "failed": {machine: list(pick(scores[-1], machine)["failed_seeds"]) for machine in ("neural", "real")},
     }  # fmt: skip
+
+
+def _failed(scores: list[dict[str, Any]]) -> dict[str, list[int]]:
+    """Returns the seeds of the episodes that the argmax policy did not solve, by machine."""
+    return {machine: list(pick(scores, machine)["failed_seeds"]) for machine in ("neural", "real")}
 
 
 def _brief(score: dict[str, Any]) -> dict[str, Any]:
@@ -149,20 +153,21 @@ def rank_correlation(seeds: Sequence[dict[str, Any]], mode: str) -> dict[str, An
 
 
 def exploits(tasks: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Returns the neural-trained policies (argmax) that do better in the neural machine than the real one confirms.
+    """Returns the checkpoints (argmax) that do better in the neural machine than the real one confirms.
 
     ``episode`` is the seed of an episode that only the neural machine counts as solved.
     """
     found = []
     for task in tasks:
         for seed in task["seeds"]["neural"]:
-            final = seed["marks"]["final"]["argmax"]
-            neural, real = (final[machine]["success_rate"] for machine in ("neural", "real"))
-            if neural - real > EXPLOIT:
-                only = sorted(set(seed["failed"]["real"]) - set(seed["failed"]["neural"]))
-                found.append(
-                    {"env": task["env"], "seed": seed["seed"], "neural": neural, "real": real, "episode": only[0]}
-                )
+            for point in seed["points"]:
+                neural, real = (point["argmax"][machine]["success_rate"] for machine in ("neural", "real"))
+                if neural - real > EXPLOIT:
+                    only = sorted(set(point["failed"]["real"]) - set(point["failed"]["neural"]))
+                    found.append({
+                        "env": task["env"], "seed": seed["seed"], "steps": point["steps"], "neural": neural,
+                        "real": real, "episode": only[0],
+                    })  # fmt: skip
     return found
 
 

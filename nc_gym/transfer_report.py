@@ -9,7 +9,6 @@ from typing import Any
 
 import nc_gym
 from nc_gym.agent_file import sha256
-from nc_gym.agent_train import checkpoints
 from nc_gym.docs_pages import table
 from nc_gym.fidelity_report import dumps
 from nc_gym.recording import film_episode, load_agent, open_sides
@@ -51,8 +50,9 @@ def _film(study: Study, exploit: dict[str, Any], docs: Path) -> str:
     """Films an exploited episode on both machines and returns the video's path below ``docs``."""
     setting = next(setting for setting in study.settings if setting.env == exploit["env"])
     job = Job(setting, "neural", exploit["seed"])
-    agent = load_agent(str(checkpoints(folder(study, job))[-1]), trust=True)
-    name = f"exploits/{job.task}-seed{job.seed}-episode{exploit['episode']}.mp4"
+    checkpoint = folder(study, job) / "checkpoints" / f"{exploit['steps']:010d}.zip"
+    agent = load_agent(str(checkpoint), trust=True)
+    name = f"exploits/{job.task}-seed{job.seed}-{exploit['steps']}steps-episode{exploit['episode']}.mp4"
     sides = open_sides(setting.env, "both", agent.obs, setting.weights, setting.actions, "test")
     try:
         with VideoWriter(docs / name, sides[0].env.metadata["render_fps"]) as video:
@@ -145,8 +145,8 @@ def _exploits_text(result: dict[str, Any]) -> str:
     if not result["exploits"]:
         return "No policy did more than 0.1 better (argmax) in the neural computer than on the real one."
     lines = [
-        f"* `{e['env']}`, training seed {e['seed']}: {e['neural']:.0%} neural, {e['real']:.0%} real; "
-        f"[episode {e['episode']} on both]({e['video']})"
+        f"* `{e['env']}`, training seed {e['seed']}, {e['steps']:,} steps: {e['neural']:.0%} neural, "
+        f"{e['real']:.0%} real; [episode {e['episode']} on both]({e['video']})"
         for e in result["exploits"]
     ]
     return "Policies that do more than 0.1 better in the neural computer than on the real one:\n\n" + "\n".join(lines)

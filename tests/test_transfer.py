@@ -72,14 +72,17 @@ def test_baselines_are_compared_at_equal_steps_and_at_equal_time() -> None:
 
 
 def task_with(neural: float, real: float, failed_neural: list[int], failed_real: list[int]) -> dict[str, Any]:
-    final = {"argmax": {"neural": {"success_rate": neural}, "real": {"success_rate": real}}}
-    failed = {"neural": failed_neural, "real": failed_real}
-    return {"env": ECHO, "seeds": {"neural": [{"seed": 3, "marks": {"final": final}, "failed": failed}]}}
+    good = {"argmax": {"neural": {"success_rate": 1}, "real": {"success_rate": 1}}, "steps": 90}
+    point = {
+        "argmax": {"neural": {"success_rate": neural}, "real": {"success_rate": real}}, "steps": 80,
+        "failed": {"neural": failed_neural, "real": failed_real},
+    }  # fmt: skip
+    return {"env": ECHO, "seeds": {"neural": [{"seed": 3, "points": [point, good]}]}}
 
 
 def test_an_exploit_is_named_with_an_episode_that_only_the_neural_machine_counts() -> None:
     task = task_with(0.8, 0.4, [5], [5, 6, 7])
-    assert exploits([task]) == [{"env": ECHO, "seed": 3, "neural": 0.8, "real": 0.4, "episode": 6}]
+    assert exploits([task]) == [{"env": ECHO, "seed": 3, "steps": 80, "neural": 0.8, "real": 0.4, "episode": 6}]
     assert exploits([task_with(0.8, 0.71, [5], [5, 6])]) == []
     assert exploits([task_with(0.4, 0.8, [5, 6], [5])]) == []
 
