@@ -86,6 +86,7 @@ def _protocol(study: dict[str, Any]) -> str:
         f"{study['test_seed']}, test parameters) on both machines. Intervals are 95 % bootstraps over training seeds; "
         "retention is the gain over random actions on the real machine divided by that on the neural one; audited "
         "counts the real episodes whose success the machine's files confirm."
+        + (" With one training seed the intervals have no width and say nothing." if study["seeds"] == 1 else "")
     )
 
 
