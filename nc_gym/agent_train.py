@@ -162,6 +162,11 @@ def checkpoints(out: Path) -> list[Path]:
     return sorted((out / "checkpoints").glob("*.zip"))
 
 
+def checkpoint_at(out: Path, steps: int) -> Path:
+    """Returns where a run folder keeps the checkpoint after ``steps`` environment steps."""
+    return out / "checkpoints" / f"{steps:010d}.zip"
+
+
 def _resume(plan: Plan, out: Path, envs: VecMonitor) -> tuple[BaseAlgorithm, list[Point]]:
     """Returns the newest checkpoint's model and curve, or a new model.
 
@@ -197,7 +202,7 @@ def _point(model: BaseAlgorithm, plan: Plan, seconds: float, validate: bool) -> 
 
 
 def _save(model: BaseAlgorithm, plan: Plan, points: list[Point], out: Path) -> None:
-    path = out / "checkpoints" / f"{model.num_timesteps:010d}.zip"
+    path = checkpoint_at(out, model.num_timesteps)
     part = path.with_suffix(".part")
     path.parent.mkdir(parents=True, exist_ok=True)
     with part.open("wb") as file:
@@ -211,15 +216,20 @@ def _save(model: BaseAlgorithm, plan: Plan, points: list[Point], out: Path) -> N
 def finish(plan: Plan, out: Path, points: list[Point], episodes: int, seed: int) -> list[Score]:
     """Makes the newest checkpoint the agent ``policy.zip``, tests it on both machines and writes ``results.json``."""
     write_policy(checkpoints(out)[-1], out / POLICY)
-    training = plan.describe() | {
-        "steps": points[-1].steps, "minutes": points[-1].seconds / 60, "nc_gym": nc_gym.__version__,
-        "package_sha256": sha256(Path(nc_gym.__file__).parent), "points": [asdict(point) for point in points],
-    }  # fmt: skip
+    training = describe_training(plan, points)
     agent = replace(load_agent(out / POLICY, trust=True), training=training)
     settings = judged_settings(plan.setting, ("real", "neural"))
     scores = evaluate_all(agent, settings, (True, False), True, episodes, seed)
     write_results(out / RESULTS, training, scores)
     return scores
+
+
+def describe_training(plan: Plan, points: list[Point]) -> dict[str, Any]:
+    """Returns what ``results.json`` says of a training: the plan, how long it took, its curve and the code's hash."""
+    return plan.describe() | {
+        "steps": points[-1].steps, "minutes": points[-1].seconds / 60, "nc_gym": nc_gym.__version__,
+        "package_sha256": sha256(Path(nc_gym.__file__).parent), "points": [asdict(point) for point in points],
+    }  # fmt: skip
 
 
 def write_policy(checkpoint: Path, policy: Path) -> None:

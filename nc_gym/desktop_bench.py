@@ -176,6 +176,12 @@ def _environment(
         envs.close()
 
 
+def cells(name: str, one: dict[str, Any]) -> tuple[str, ...]:
+    """Returns what a table says of one measurement: name, rows, steps/s, pointer move, window opening."""
+    times = (f"{one[kind]:.1f} ms" if one[kind] else "" for kind in ("move_ms", "open_ms"))
+    return (name.replace("_", " "), f"{one['rows']:.0f}", f"{one['steps_per_second']:.0f}", *times)
+
+
 def table(result: dict[str, Any]) -> Table:
     """Returns the measurements as a table."""
     shown = Table(title=f"Desktop on {result['host']['cpu']}, {result['host']['torch_threads']} threads")
@@ -184,8 +190,7 @@ def table(result: dict[str, Any]) -> Table:
     for name in ("real", "real_environment", "neural", "neural_batch", "neural_environment"):
         one = result.get(name)
         if one is not None:
-            times = [f"{one[kind]:.1f} ms" if one[kind] else "" for kind in ("move_ms", "open_ms")]
-            shown.add_row(name.replace("_", " "), f"{one['rows']:.0f}", f"{one['steps_per_second']:.0f}", *times)
+            shown.add_row(*cells(name, one))
     if result.get("episode_ms"):
         tenth = len(result["episode_ms"]) // 10
         first, last = (np.median(part) for part in (result["episode_ms"][:tenth], result["episode_ms"][-tenth:]))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,22 @@ from nc_gym.bench_report import flatness
 from nc_gym.docs_pages import file_name, table
 from nc_gym.paths import data_root
 from nc_gym.registration import card_names, load_card
+
+Table = Callable[[Path], str]
+
+
+def _measured(file: str, command: str) -> Callable[[Callable[[dict[str, Any]], str]], Table]:
+    """Makes a table of the repository's ``docs/<file>`` from a table of its content, or says what writes that file."""
+
+    def of_content(make: Callable[[dict[str, Any]], str]) -> Table:
+        @wraps(make)
+        def of_root(root: Path) -> str:
+            path = root / "docs" / file
+            return make(json.loads(path.read_text())) if path.is_file() else f"Not measured yet: `{command}`."
+
+        return of_root
+
+    return of_content
 
 
 def environments(root: Path) -> str:
@@ -30,12 +47,9 @@ def environments(root: Path) -> str:
     return table(("id", "task", "steps at most"), rows)
 
 
-def speed(root: Path) -> str:
+@_measured("bench_terminal.json", "nc-gym bench terminal --json docs/bench_terminal.json")
+def speed(result: dict[str, Any]) -> str:
     """Returns the table of ``docs/bench_terminal.json``."""
-    path = root / "docs" / "bench_terminal.json"
-    if not path.is_file():
-        return "Not measured yet: `nc-gym bench terminal --json docs/bench_terminal.json`."
-    result = json.loads(path.read_text())
     rows = []
     for machine, environment in zip(result["neural"], result["neural_environment"], strict=True):
         rows.append((f"neural, {machine['rows']} in a batch", *_speed_cells(machine, environment)))
@@ -62,18 +76,13 @@ def _host_sentence(result: dict[str, Any]) -> str:
     )
 
 
-def desktop_speed(root: Path) -> str:
+@_measured("bench_desktop.json", "nc-gym bench desktop --json docs/bench_desktop.json")
+def desktop_speed(result: dict[str, Any]) -> str:
     """Returns the table of ``docs/bench_desktop.json``."""
-    path = root / "docs" / "bench_desktop.json"
-    if not path.is_file():
-        return "Not measured yet: `nc-gym bench desktop --json docs/bench_desktop.json`."
-    result = json.loads(path.read_text())
-    rows = []
-    for name in ("neural", "neural_batch", "neural_environment", "real", "real_environment"):
-        one = result.get(name)
-        if one is not None:
-            kinds = (f"{one[kind]:.1f} ms" if one[kind] else "" for kind in ("move_ms", "open_ms"))
-            rows.append((name.replace("_", " "), f"{one['rows']:.0f}", f"{one['steps_per_second']:.0f}", *kinds))
+    from nc_gym.desktop_bench import cells
+
+    names = ("neural", "neural_batch", "neural_environment", "real", "real_environment")
+    rows = [cells(name, result[name]) for name in names if result.get(name) is not None]
     return table(("desktop", "rows", "steps/s", "pointer move", "window opening"), rows)
 
 
@@ -89,12 +98,9 @@ def _calls_sentence(result: dict[str, Any]) -> str:
     return " ".join(sentences)
 
 
-def fidelity(root: Path) -> str:
+@_measured("fidelity_terminal.json", "nc-gym evaluate terminal --out docs")
+def fidelity(result: dict[str, Any]) -> str:
     """Returns the tables of ``docs/fidelity_terminal.json``: closed loop by step, and events by kind and family."""
-    path = root / "docs" / "fidelity_terminal.json"
-    if not path.is_file():
-        return "Not measured yet: `nc-gym evaluate terminal --out docs`."
-    result = json.loads(path.read_text())
     head = f"{result['sessions']} held-out sessions of {result['steps']} keys; mean and 95 % interval over sessions."
     steps = result["at_steps"]
     rows = [(name, *(_interval(steps[step][key], "mean") for step in steps)) for name, key in FIDELITY_ROWS.items()]
@@ -102,14 +108,11 @@ def fidelity(root: Path) -> str:
     return "\n\n".join((head, loop, _events_table(result["events"]), _other_sentence(result)))
 
 
-def desktop_fidelity(root: Path) -> str:
+@_measured("fidelity_desktop.json", "nc-gym evaluate desktop --out docs")
+def desktop_fidelity(result: dict[str, Any]) -> str:
     """Returns the tables of ``docs/fidelity_desktop.json``: what was aimed at, and closed loop by step."""
-    path = root / "docs" / "fidelity_desktop.json"
-    if not path.is_file():
-        return "Not measured yet: `nc-gym evaluate desktop --out docs`."
     from nc_gym.desktop_fidelity_report import CURVES, target_numbers
 
-    result = json.loads(path.read_text())
     head = f"{result['sessions']} held-out sessions of {result['steps']} events; mean and 95 % interval over sessions."
     aims = []
     for name, (number, aim) in target_numbers(result).items():
@@ -187,18 +190,15 @@ def _score(test: dict[str, Any] | None) -> str:
     return "" if test is None else f"{test['success_rate']:.1%} of {test['episodes']}, {test['mean_return']:.3f}"
 
 
-def transfer(root: Path) -> str:
+@_measured("transfer.json", "nc-gym agent transfer")
+def transfer(result: dict[str, Any]) -> str:
     """Returns the summary and the main table of ``docs/transfer.json``."""
-    path = root / "docs" / "transfer.json"
-    if not path.is_file():
-        return "Not measured yet: `nc-gym agent transfer`."
     from nc_gym.transfer_report import headline, tasks_table
 
-    result = json.loads(path.read_text())
     return f"{headline(result)} [Everything](docs/transfer.md).\n\n{tasks_table(result)}"
 
 
-TABLES: dict[str, Callable[[Path], str]] = {
+TABLES: dict[str, Table] = {
     "environments": environments,
     "fidelity": fidelity,
     "desktop_fidelity": desktop_fidelity,

@@ -164,10 +164,12 @@ def train(
     learned, held_out = split_shards(find_shards([shard_folder]))
     recipe = dataclasses.replace(subject.recipe, minutes=minutes, seed=seed)
     trainer = Trainer(learned, held_out, out, recipe, config, device, network)
-    bank = subject.record_boots(trainer.net, config)  # before the long part: it fails where the real one is missing
+    bank = None
+    if trainer.accelerator.is_main_process:  # before the long part: it fails where the real computer is missing
+        bank = subject.record_boots(trainer.net, config)
     trainer.fit()
     weights = out / "weights"
-    if trainer.accelerator.is_main_process:
+    if bank is not None:
         command = f"nc-gym train {computer} --minutes {minutes:g} --seed {seed}" + (
             f" --start {start}" if start else ""
         )

@@ -5,14 +5,12 @@ The choice never looks at the real machine's score, so the real score that is pu
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import nc_gym
 from nc_gym.agent_env import EnvSetting
 from nc_gym.agent_file import POLICY, RESULTS, Score, sha256, write_results
-from nc_gym.agent_train import checkpoints, write_policy
+from nc_gym.agent_train import checkpoint_at, describe_training, write_policy
 from nc_gym.recording import record_episodes
 from nc_gym.registration import load_card
 from nc_gym.transfer import Job, Study, baselines, curve, folder, pick, plan_of, scores_at
@@ -40,12 +38,9 @@ def _export(study: Study, setting: EnvSetting, agents: Path) -> Path:
     name = job.task.rpartition("-v")[0].lower().removeprefix(kind)
     out = agents / f"{kind}_{name}_{study.algorithm}"
     out.mkdir(parents=True, exist_ok=True)
-    write_policy(checkpoints(folder(study, job))[-1], out / POLICY)
-    training = plan_of(study, job).describe() | {
-        "steps": points[-1].steps, "minutes": points[-1].seconds / 60, "nc_gym": nc_gym.__version__,
-        "package_sha256": sha256(Path(nc_gym.__file__).parent), "points": [asdict(point) for point in points],
-        "chosen": f"best argmax score in the neural computer of {study.seeds} training seeds",
-    }  # fmt: skip
+    write_policy(checkpoint_at(folder(study, job), points[-1].steps), out / POLICY)
+    training = describe_training(plan_of(study, job), points)
+    training["chosen"] = f"best argmax score in the neural computer of {study.seeds} training seeds"
     same_network = {"policy_sha256": sha256(out / POLICY)}  # the checkpoint's, without the optimizer's moments
     final = [score | same_network for score in scores_at(study, job, points[-1].steps)]
     headline = pick(final, "real")

@@ -9,6 +9,7 @@ from typing import Any
 
 import nc_gym
 from nc_gym.agent_file import sha256
+from nc_gym.agent_train import checkpoint_at
 from nc_gym.docs_pages import table
 from nc_gym.fidelity_report import dumps
 from nc_gym.recording import film_episode, load_agent, open_sides
@@ -50,8 +51,7 @@ def _film(study: Study, exploit: dict[str, Any], docs: Path) -> str:
     """Films an exploited episode on both machines and returns the video's path below ``docs``."""
     setting = next(setting for setting in study.settings if setting.env == exploit["env"])
     job = Job(setting, "neural", exploit["seed"])
-    checkpoint = folder(study, job) / "checkpoints" / f"{exploit['steps']:010d}.zip"
-    agent = load_agent(str(checkpoint), trust=True)
+    agent = load_agent(str(checkpoint_at(folder(study, job), exploit["steps"])), trust=True)
     name = f"exploits/{job.task}-seed{job.seed}-{exploit['steps']}steps-episode{exploit['episode']}.mp4"
     sides = open_sides(setting.env, "both", agent.obs, setting.weights, setting.actions, "test")
     try:

@@ -27,22 +27,6 @@ from nc_gym.registration import CardError, card_names, load_card, parse_card, re
 ROOT = data_root()
 GOOD = (ROOT / "envs" / "terminal.toml").read_text()
 
-FEW_SETUPS = r"""
-machine = "terminal"
-boots = [""]
-[[environments]]
-id = "few/Few-v0"
-summary = "Too few setups."
-max_episode_steps = 9
-[environments.task]
-instruction = "List"
-setup = "touch {name}\n"
-setups = 500
-success = [{ line = "{name}" }]
-oracle = "ls\n"
-parameters.name = { range = [10, 99] }
-"""
-
 
 def card_ids() -> set[str]:
     return {id for name in card_names() for id in load_card(name).environments}
@@ -85,7 +69,8 @@ def test_shipped_cards_have_as_many_setups_as_they_say(name: str) -> None:
 
 def test_register_card_counts_the_setups(tmp_path: Path) -> None:
     card = tmp_path / "few.toml"
-    card.write_text(FEW_SETUPS)
+    few = 'setup = "touch {name}\\n"\nsetups = 500\nparameters.name = { range = [10, 99] }\n'
+    card.write_text(OWN.replace("own/TerminalHello", "few/Few") + few)
     with pytest.raises(CardError, match=r"few/Few-v0: the parameters give only \d+ setups .*lower it"):
         nc_gym.register_card(card)
 

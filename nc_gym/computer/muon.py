@@ -79,6 +79,9 @@ class Muon(torch.optim.Optimizer):
         """Returns Nesterov's look ahead: the gradient mixed with the running mean that holds it already."""
         grad = p.grad
         assert grad is not None
-        mean = self.state[p].setdefault("momentum_buffer", torch.zeros_like(p))
+        state = self.state[p]
+        if "momentum_buffer" not in state:
+            state["momentum_buffer"] = torch.zeros_like(p)
+        mean: Tensor = state["momentum_buffer"]
         mean.lerp_(grad, 1 - momentum)
         return grad.lerp(mean, momentum)

@@ -14,7 +14,8 @@ import signal
 import socket
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 import numpy as np
@@ -35,6 +36,15 @@ Seen = TypeVar("Seen")
 _READY = b"ready\n"
 _LOOKS = 5  # at windows that come and go
 _REPLY_CAP = 10.0  # seconds in which an idle server must answer
+
+
+@contextmanager
+def _lost_if_gone() -> Iterator[None]:
+    """Turns what a dead or silent server raises into ``ServerLost``."""
+    try:
+        yield
+    except (OSError, xcffib.XcffibException) as error:
+        raise ServerLost(f"the X server is gone: {error}") from error
 
 
 class XServer:
@@ -141,7 +151,7 @@ class XServer:
         """
         assert self._connection is not None
         pause = 0
-        try:
+        with _lost_if_gone():
             for kind, first, second in stroke:
                 if kind == PAUSE:
                     pause = first
@@ -156,8 +166,6 @@ class XServer:
             if any(kind == PAUSE for kind, *_ in stroke):
                 self._reply(self._core.GetInputFocus())  # answered after all of the above
             self._connection.flush()
-        except (OSError, xcffib.XcffibException) as error:
-            raise ServerLost(f"the X server is gone: {error}") from error
 
     def _key(self, kind: int, keysym: int) -> None:
         """Presses or releases a key, with Shift around it where the keyboard needs that."""
@@ -173,7 +181,7 @@ class XServer:
             ServerLost: the server died or does not answer.
         """
         assert self._connection is not None
-        try:
+        with _lost_if_gone():
             reply = self._reply(self._core.QueryPointer(self._root))
             self.pointer = (reply.root_x, reply.root_y)
             changed = False
@@ -181,8 +189,6 @@ class XServer:
                 changed |= isinstance(event, xcffib.xfixes.CursorNotifyEvent)
             if changed:
                 self._see_sprite()
-        except (OSError, xcffib.XcffibException) as error:
-            raise ServerLost(f"the X server is gone: {error}") from error
 
     def pointed_at(self) -> tuple[int, int]:
         """Returns where in the frame under the pointer (or on the empty desktop) the pointer points.
@@ -201,13 +207,10 @@ class XServer:
 
     def _steadily(self, look: Callable[[], Seen]) -> Seen:
         """Looks again if a window came or went between two requests: that is no lost server."""
-        for _ in range(_LOOKS):
-            try:
-                return look()
-            except (xcffib.Error, ValueError):  # BadWindow, BadDrawable, or a frame that is not among the children
-                continue
-            except (OSError, xcffib.XcffibException) as error:
-                raise ServerLost(f"the X server is gone: {error}") from error
+        with _lost_if_gone():
+            for _ in range(_LOOKS):
+                with suppress(xcffib.Error, ValueError):  # BadWindow, BadDrawable, a frame not among the children
+                    return look()
         raise ServerLost(f"windows came and went during {_LOOKS} looks at them")
 
     def _see_sprite(self) -> None:
@@ -218,10 +221,8 @@ class XServer:
 
     def managed(self) -> bool:
         """Tells whether the window manager has taken over."""
-        try:
+        with _lost_if_gone():
             return bool(self._property(self._root, "_NET_SUPPORTING_WM_CHECK"))
-        except (OSError, xcffib.XcffibException) as error:
-            raise ServerLost(f"the X server is gone: {error}") from error
 
     def windows(self) -> list[Window]:
         """Returns the windows that the window manager lists, lowest first.
