@@ -177,6 +177,19 @@ def test_endless_command_is_shown_as_it_runs_and_ctrl_c_ends_it(machine: BashTer
     assert not machine.restarted().any()
 
 
+def test_ctrl_c_ends_a_program_though_the_host_process_ignores_interrupts() -> None:
+    """A process that a script starts with `&` ignores SIGINT, and hands that on to all it starts."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with BashTerminal() as machine:
+            machine.reset(ONE, ZERO, ZERO)
+            type_text(machine, "cat\n")
+            press(machine, "Ctrl-C")
+            assert text_of(machine) == "~$ cat\n^C\n~$"
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_shell_that_ignores_everything_is_restarted_and_reported(
     machine: BashTerminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -35,7 +35,9 @@ _SYSTEM_FILES = ("/etc/alternatives", "/etc/ld.so.cache")
 _HIDDEN = ("cmdline", "kallsyms", "kcore", "key-users", "keys", "modules", "sched_debug", "timer_list")
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 _IDENTITY = {"/etc/passwd": b"user:x:1000:1000::/home/user:/bin/bash\n", "/etc/group": b"user:x:1000:\n"}
-_PACKAGES = {"bwrap": "bubblewrap", "setsid": "util-linux", "nsenter": "util-linux", "prlimit": "util-linux"}
+_PACKAGES = {
+    "bwrap": "bubblewrap", "setsid": "util-linux", "nsenter": "util-linux", "prlimit": "util-linux", "env": "coreutils",
+}  # fmt: skip
 
 
 class SandboxUnavailable(RuntimeError):
@@ -177,10 +179,12 @@ def spawn(argv: Sequence[str], box: Box, tty: int | None = None) -> subprocess.P
     filter_file = _data_pipe(seccomp.program(platform.machine()))
     descriptors = [*pipes.values(), filter_file]
     user = _host_user()
-    session = [_program("setsid")] if tty is None else [_program("setsid"), "--ctty"]
+    # A parent that was started with `&` ignores SIGINT, and so would all it starts: Ctrl-C would end no program.
     try:
+        inside = command(argv, box, pipes, filter_file)
+        session = [_program("setsid")] if tty is None else [_program("setsid"), "--ctty"]
         return subprocess.Popen(
-            [*session, *command(argv, box, pipes, filter_file)],
+            [_program("env"), "--default-signal=INT,QUIT", *session, *inside],
             stdin=subprocess.DEVNULL if tty is None else tty, stdout=subprocess.PIPE if tty is None else tty,
             stderr=subprocess.STDOUT, cwd="/", env={}, pass_fds=descriptors,
             user=user, group=user, extra_groups=None if user is None else [],

@@ -21,8 +21,8 @@ RECALL_WEIGHTS: Mapping[str, float] = {
     "pwd": 1, "mv": 4, "cp": 5, "clear": 1, "arithmetic": 10, "variable": 4, "status": 0.5, "unknown": 1,
 }  # fmt: skip
 DRILL_WEIGHTS: Mapping[str, float] = {
-    "cat": 26, "ls": 34, "redirect": 20, "append": 6, "arithmetic": 18, "touch": 7, "rm": 6, "mkdir": 5, "rmdir": 1,
-    "cd": 6, "pwd": 2, "cp": 4, "mv": 4, "echo": 2, "unknown": 1,
+    "cat": 30, "ls": 38, "redirect": 22, "append": 6, "arithmetic": 14, "touch": 7, "rm": 12, "mkdir": 5, "rmdir": 1,
+    "cd": 6, "pwd": 2, "cp": 4, "mv": 4, "echo": 2, "unknown": 1, "clear": 4, "wait": 2,
 }  # fmt: skip
 _MANY_FILES = 5
 _VARIABLES = "ABCXYZ"
@@ -47,7 +47,7 @@ class CommandChooser:
             "touch": self._touch, "rm": self._rm, "mkdir": self._mkdir, "rmdir": self._rmdir, "cd": self._cd,
             "pwd": lambda home: "pwd", "mv": self._mv, "cp": self._cp, "clear": lambda home: "clear",
             "arithmetic": lambda home: f"echo $(({random_sum(self.rng, self.split)}))", "variable": self._variable,
-            "status": self._status, "unknown": self._unknown,
+            "status": self._status, "unknown": self._unknown, "wait": lambda home: "cat",
         }  # fmt: skip
 
     def choose(self, home: Home) -> str:

@@ -41,7 +41,7 @@ class Habits:
 
 
 GOAL_HABITS = Habits()
-DRILL_HABITS = Habits(slip=0.0, recall=0.18, blank=0.01, cancel=0.01, kill=0.03, complete=0.1, amend=0.04)
+DRILL_HABITS = Habits(slip=0.0, recall=0.18, blank=0.01, cancel=0.01, kill=0.05, complete=0.1, amend=0.04)
 
 
 def session_user(seed: int, index: int, split: Split, users: Mapping[str, float]) -> str:
@@ -129,6 +129,15 @@ class GoalUser:
 
     def _enter(self, line: str) -> Events:
         yield KEY_INDEX["Enter"], FAMILY_INDEX[self.home.run(line)]
+        if line.split() == ["cat"]:
+            yield from self._feed()
+
+    def _feed(self) -> Events:
+        """Types lines into ``cat`` without a file, which repeats each, and ends it."""
+        for _ in range(self.rng.choice((0, 0, 1, 2))):
+            yield from self._type(self.chooser.word())
+            yield KEY_INDEX["Enter"], FAMILY_INDEX["cat"]
+        yield from press("Ctrl-C")
 
     def _type(self, line: str) -> Events:
         """Types ``line``; some characters come out wrong, are noticed at once or a little later, and are corrected."""
