@@ -9,7 +9,7 @@ import pytest
 import torch
 from tiny_desktop import CODES, random_events, tiny_config, tiny_desktop, write_shard
 
-from nc_gym.computer import weights
+from nc_gym.computer import patch_batches, weights
 from nc_gym.computer.computer import NeuralComputer
 from nc_gym.computer.patch_batches import PatchData, fit_patch_codec
 from nc_gym.computer.patch_geometry import cut, moved_codes
@@ -151,6 +151,29 @@ def test_training_reads_what_the_computer_read(computer, events, tmp_path, monke
         assert torch.equal(age, batch["age"][p])
         held = age >= 0
         assert torch.equal(before.versions[b, place][held].long(), batch["states"][batch["version"][p]][held])
+
+
+def test_stale_patches_are_seen_but_never_aimed_at(shard, monkeypatch):
+    """The painter may see patches as they were before their last change; damaged ones must become what is true."""
+    monkeypatch.setattr(patch_batches, "STALE_EVENTS", 1.0)
+    monkeypatch.setattr(patch_batches, "STALE_SHARE", 1.0)
+    data = PatchData([shard], tiny_desktop().network, 1000, workers=1)
+    true, stale = (data.batch([0, 1, 2], 36, torch.Generator().manual_seed(0), stale) for stale in (False, True))
+    shown = [batch["states"][batch["canvas"]] for batch in (true, stale)]
+    assert 0.001 < (shown[0] != shown[1]).float().mean() < 0.5
+    assert torch.equal(true["at"], stale["at"])
+    changed = set(zip(true["change_token"].tolist(), true["change_place"].tolist(), strict=True))
+    aims = [
+        {
+            (t, p): batch["states"][s].tolist()
+            for t, p, s in zip(
+                batch["at"][batch["patch_event"]].tolist(), batch["place"].tolist(), batch["target"], strict=True
+            )
+            if (t, p) in changed
+        }
+        for batch in (true, stale)
+    ]
+    assert aims[0] == aims[1] and aims[0]
 
 
 def test_motion_is_found_by_what_moved_and_not_made_up():

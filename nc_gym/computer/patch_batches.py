@@ -23,6 +23,7 @@ from nc_gym.computer.patches import PatchFile, link_patches, read_patch_shard
 
 SPARE_PATCHES = 4  # unchanged patches that the painter gets per event, as a scout may be wrong
 MOST_PATCHES = 40  # changed patches that the painter gets per event, drawn at random: it paints each by itself
+STALE_EVENTS, STALE_SHARE = 0.3, 0.04  # of the painted events some show up to this share of their patches as they were
 QUIET_WEIGHT = 0.3  # of an event that changes nothing, against n ** 0.2 of one that changes n patches
 
 
@@ -83,11 +84,18 @@ class PatchData:
         self.sessions = [(f, s) for f, file in enumerate(self.files) for s in range(len(file.family))]
         self.max_events = max_events
 
-    def batch(self, chosen: list[int], painted: int, generator: torch.Generator) -> Batch:
-        """Returns a batch of sessions, with about ``painted`` of their events for the painter."""
+    def batch(self, chosen: list[int], painted: int, generator: torch.Generator, stale: bool = False) -> Batch:
+        """Returns a batch of sessions, with about ``painted`` of their events for the painter.
+
+        Args:
+            chosen: numbers of the sessions.
+            painted: events for the painter, in all.
+            generator: source of choices.
+            stale: let the painter's events see a few patches as they were, as the computer may in its closed loop.
+        """
         rng = np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
         share = max(1, painted // len(chosen))
-        parts = [self._part(*self.sessions[i], share, rng) for i in chosen]
+        parts = [self._part(*self.sessions[i], share, rng, stale) for i in chosen]
         T = max(len(part.log["event"]) for part in parts)
         codes, number = self._number_states(parts)
         columns: dict[str, list[NDArray]] = {}
@@ -120,9 +128,9 @@ class PatchData:
         while True:
             order = torch.randperm(len(self.sessions), generator=generator).tolist()
             for i in range(0, len(order), size):
-                yield self.batch(order[i : i + size], painted, generator)
+                yield self.batch(order[i : i + size], painted, generator, stale=True)
 
-    def _part(self, f: int, s: int, painted: int, rng: np.random.Generator) -> _Part:
+    def _part(self, f: int, s: int, painted: int, rng: np.random.Generator, stale: bool) -> _Part:
         """Gathers one session."""
         file, c = self.files[f], self.config
         first = int(file.starts[s])
@@ -146,15 +154,17 @@ class PatchData:
             "change_state": changed,
             "change_event": file.when[changed].astype(np.int64),
         }
-        return _Part(f, log, self._painted(file, first, counts, shown, painted, rng))
+        return _Part(f, log, self._painted(file, first, counts, shown, painted, rng, stale))
 
     def _painted(
-        self, file: PatchFile, first: int, counts: NDArray, shown: NDArray, painted: int, rng: np.random.Generator
-    ) -> dict[str, NDArray]:
+        self, file: PatchFile, first: int, counts: NDArray, shown: NDArray, painted: int, rng: np.random.Generator,
+        stale: bool,
+    ) -> dict[str, NDArray]:  # fmt: skip
         """Chooses events of a session for the painter and gathers what it needs."""
         weight = np.where(counts > 0, counts.clip(min=1) ** 0.2, QUIET_WEIGHT)
         number = min(painted, len(counts))
         at = np.sort(rng.choice(len(counts), number, replace=False, p=weight / weight.sum()))
+        canvas = _with_stale_patches(file, shown[at], rng) if stale else shown[at]
         event, place, target, weight_of = [], [], [], []
         for a, t in enumerate(at):
             entries = np.arange(file.lo[first + t], file.hi[first + t])
@@ -166,9 +176,9 @@ class PatchData:
             weight_of.append(np.full(patches, max(n, 1) ** 0.3 / patches))  # or windows would drown typing
             event.append(np.full(patches, a))
             place.append(np.concatenate([file.place[entries].astype(np.int64), spare]))
-            target.append(np.concatenate([entries, shown[t][spare]]))
+            target.append(np.concatenate([entries, canvas[a][spare]]))
         events, places = np.concatenate(event), np.concatenate(place)
-        entry = shown[at[events], places]
+        entry = canvas[events, places]
         version, age = [], []
         for _ in range(self.config.versions):
             before = file.earlier[entry]
@@ -176,7 +186,7 @@ class PatchData:
             age.append(np.where(before == entry, -1, at[events] - file.when[before]))
             entry = before
         return {
-            "at": at, "canvas": shown[at], "patch_event": events, "place": places, "target": np.concatenate(target),
+            "at": at, "canvas": canvas, "patch_event": events, "place": places, "target": np.concatenate(target),
             "version": np.stack(version, 1), "age": np.stack(age, 1), "weight": np.concatenate(weight_of),
         }  # fmt: skip
 
@@ -201,6 +211,18 @@ class PatchData:
 
 
 _PER_TOKEN = ("event", "moved", "before", "sprite_in", "sprite", "near", "motion", "changes")
+
+
+def _with_stale_patches(file: PatchFile, shown: NDArray, rng: np.random.Generator) -> NDArray:
+    """Lets some painted events see a few patches as they were before their last change, as a wrong scout leaves them.
+
+    Args:
+        file: the shard.
+        shown: the entry that each patch shows (A, patches).
+        rng: source of choices.
+    """
+    rate = rng.random((len(shown), 1)) * STALE_SHARE * (rng.random((len(shown), 1)) < STALE_EVENTS)
+    return np.where(rng.random(shown.shape) < rate, file.earlier[shown], shown)
 
 
 def _pad(arrays: list[NDArray], length: int) -> NDArray:
