@@ -104,16 +104,17 @@ def test_a_write_that_fails_keeps_the_old_file(path):
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_asciinema_prints_exactly_what_bash_printed(tmp_path):
-    """``asciinema cat`` (checked with 2.2.0) opens /dev/tty, which ``script`` provides, and puts it into raw mode."""
+@pytest.mark.parametrize("verb", ["cat", "play --speed 100000"])
+def test_asciinema_prints_exactly_what_bash_printed(tmp_path, verb):
+    """asciinema (checked with 2.2.0) opens /dev/tty, which ``script`` provides, and puts it into raw mode."""
     version = subprocess.run(["asciinema", "--version"], capture_output=True, text=True, check=True).stdout.split()[-1]
     if not version.startswith("2."):
-        pytest.skip(f"asciinema is {version}: only the 'cat' of 2.x prints a recording's output")
+        pytest.skip(f"asciinema is {version}: only those of 2.x print a recording's output")
     users = {"goal": 0.5, "typist": 0.5}
     collect_terminal(4, 120, seed=11, out=tmp_path, workers=1, users=users, progress=False)
     for index in range(4):
         path = cast_path(tmp_path, index)
-        command = f"asciinema cat {shlex.quote(str(path))}"
+        command = f"asciinema {verb} {shlex.quote(str(path))}"
         played = subprocess.run(
             ["script", "-qec", command, "/dev/null"], stdin=subprocess.DEVNULL, capture_output=True, timeout=60
         )
