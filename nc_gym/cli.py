@@ -112,6 +112,26 @@ def collect(
 
 
 @app.command(
+    "import",
+    epilog=examples(
+        "nc-gym import session.mp4 session.csv --out traces/theirs",
+        "nc-gym import session.mp4 session.json --out traces/theirs --user fast",
+        "nc-gym train desktop --traces traces/theirs --minutes 60 --out runs/theirs",
+    ),
+)
+def import_(
+    video: Annotated[Path, typer.Argument(help="Screen video: one frame more than actions.")],
+    actions: Annotated[Path, typer.Argument(help="Per-frame action CSV or actions JSON.")],
+    out: Annotated[Path, typer.Option(help="Folder of the recording.")],
+    user: Annotated[str, typer.Option(help="Who made it: goal, slow or fast.")] = "goal",
+) -> None:
+    """Turn a desktop video of the paper's data engine into a recording to train on."""
+    from nc_gym.traces.desktop_import import import_session
+
+    typer.echo(f"Wrote {import_session(video, actions, out, user)} and the .mkv beside it.")
+
+
+@app.command(
     epilog=examples(
         "nc-gym train terminal --traces traces/terminal --minutes 120 --out runs/terminal",
         "nc-gym train desktop --traces traces/desktop --minutes 120 --out runs/desktop",

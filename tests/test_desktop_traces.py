@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from random import Random
 
+import imageio.v3 as iio
 import numpy as np
 import pytest
 
@@ -13,6 +14,8 @@ from nc_gym.machines.desktop import XDesktop
 from nc_gym.machines.desktop_events import BUTTONS, KEYS, SIZES, Event, event
 from nc_gym.machines.window import Window
 from nc_gym.traces import desktop_paper
+from nc_gym.traces.desktop_dataset import build_desktop_shards
+from nc_gym.traces.desktop_import import import_session
 from nc_gym.traces.desktop_recorder import collect_desktop, trace_path
 from nc_gym.traces.desktop_trace import DesktopTrace, ScreenWriter, TraceError, read_screens, read_trace, write_trace
 from nc_gym.traces.desktop_users import USERS, make_user
@@ -189,6 +192,63 @@ def test_row_k_of_the_csv_leads_to_frame_k_plus_one(small: Path, tmp_path: Path)
     content = json.loads((tmp_path / "a.json").read_text())
     assert content["metadata"]["frame_count"] == 3 and content["metadata"]["action_frame_applies_to_next_frame"]
     assert [action["frame_index"] for action in content["actions"]] == [0, 1]
+
+
+def test_frames_without_an_action_in_the_json_are_idle(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    action = {"action": "left_click", "coordinate": [8, 8], "frame_index": 1}
+    path.write_text(json.dumps({"metadata": {"frame_count": 5}, "actions": [action]}))
+    click = event(8, 8, "left click")
+    assert desktop_paper.read_json(path) == [event(0, 0), click, event(8, 8), event(8, 8)]
+
+
+def papers_session(folder: Path, trace_file: Path, kind: str, scale: int) -> tuple[Path, Path]:
+    """Writes a session as the authors' engine leaves it: a video with the pointer in it, and its actions."""
+    trace, video, actions = read_trace(trace_file), folder / "theirs.mkv", folder / f"theirs.{kind}"
+    frames = [np.kron(screen, np.ones((scale, scale, 1), np.uint8)) for screen in read_screens(trace_file)]
+    iio.imwrite(video, frames, plugin="FFMPEG", fps=15, codec="libx264rgb", pixelformat="rgb24", quality=None,
+                output_params=["-qp", "0"], macro_block_size=1)  # fmt: skip
+    getattr(desktop_paper, f"write_{kind}")(actions, trace.events, 15)
+    return video, actions
+
+
+@pytest.mark.parametrize("kind", ["csv", "json"])
+def test_an_imported_session_holds_the_events_and_the_screens_with_their_pointer(
+    recording: Path, tmp_path: Path, kind: str
+) -> None:
+    source = trace_path(recording, 0)
+    path = import_session(*papers_session(tmp_path, source, kind, 1), tmp_path / "out", "goal")
+    assert read_trace(path).events == read_trace(source).events
+    assert all(np.array_equal(a, b) for a, b in zip(read_screens(path), read_screens(source), strict=True))
+    (shard,) = build_desktop_shards(tmp_path / "out", tmp_path / "shards", workers=1, progress=False)
+    with np.load(shard) as arrays:
+        assert arrays["events"].tolist() == [list(event) for event in read_trace(source).events]
+
+
+def test_an_imported_video_of_another_size_is_scaled_and_its_pointer_with_it(recording: Path, tmp_path: Path) -> None:
+    source = trace_path(recording, 0)
+    video, actions = papers_session(tmp_path, source, "csv", 2)
+    header, *rows = actions.read_text().splitlines()
+    fields = [row.split(",", 4) for row in rows]
+    doubled = [",".join([*row[:2], str(2 * int(row[2])), str(2 * int(row[3])), row[4]]) for row in fields]
+    actions.write_text("\n".join([header, *doubled]) + "\n")
+    path = import_session(video, actions, tmp_path / "out", "slow")
+    assert read_trace(path).events == read_trace(source).events
+    for ours, theirs in zip(read_screens(path), read_screens(source), strict=True):
+        assert np.abs(ours.astype(int) - theirs).mean() < 8
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # imageio_ffmpeg's pipes when it fails
+def test_imports_that_do_not_fit_are_refused_and_leave_nothing(recording: Path, tmp_path: Path) -> None:
+    video, actions = papers_session(tmp_path, trace_path(recording, 0), "csv", 1)
+    actions.write_text("\n".join(actions.read_text().splitlines()[:-1]) + "\n")
+    with pytest.raises(TraceError, match=r"41 frames and .* has 39 actions; expected one frame more than actions, 40"):
+        import_session(video, actions, tmp_path / "out", "goal")
+    assert list((tmp_path / "out").iterdir()) == []
+    with pytest.raises(TraceError, match="no video that ffmpeg can read"):
+        import_session(actions, actions, tmp_path / "out", "goal")
+    with pytest.raises(TraceError, match="unknown user 'me'; choose one of goal, slow, fast"):
+        import_session(video, actions, tmp_path / "out", "me")
 
 
 def test_papers_recordings_are_read_with_their_spelling_and_their_gaps(tmp_path: Path) -> None:

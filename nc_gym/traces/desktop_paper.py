@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nc_gym.machines.desktop_events import BUTTONS, KEY_INDEX, KEYS, Event, event, position
+from nc_gym.machines.desktop_events import BUTTONS, HEIGHT, KEY_INDEX, KEYS, WIDTH, Event, event, position
 from nc_gym.traces.desktop_trace import TraceError
 
 COLUMNS = ("Timestamp", "Timestamp_formated", "X", "Y", "Left Click", "Right Click", "Key Events")
@@ -49,15 +49,19 @@ def write_csv(path: Path, events: Sequence[Event], fps: float) -> None:
             writer.writerow([f"{time:.3f}", _clock(time), x, y, *clicks, str(others + _strokes(KEYS[key]))])
 
 
-def read_csv(path: Path) -> list[Event]:
+def read_csv(path: Path, size: tuple[int, int] = (WIDTH, HEIGHT)) -> list[Event]:
     """Reads the events of a per-frame CSV; keys that this desktop does not have are an error.
+
+    Args:
+        path: the file.
+        size: width and height, in pixels, of the screen that its pointer was on.
 
     Raises:
         TraceError: a column or a value is missing or unknown, or the pointer is outside the screen.
     """
     with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    return [_event_of_row(path, number, row) for number, row in enumerate(rows, 2)]
+    return [_event_of_row(path, number, row, size) for number, row in enumerate(rows, 2)]
 
 
 def write_json(path: Path, events: Sequence[Event], fps: float) -> None:
@@ -82,22 +86,28 @@ def write_json(path: Path, events: Sequence[Event], fps: float) -> None:
     path.write_text(json.dumps({"metadata": metadata, "actions": actions}, indent=1) + "\n", encoding="utf-8")
 
 
-def read_json(path: Path) -> list[Event]:
-    """Reads the events of an actions JSON; actions of one ``frame_index`` are one event.
+def read_json(path: Path, size: tuple[int, int] = (WIDTH, HEIGHT)) -> list[Event]:
+    """Reads the events of an actions JSON; actions of one ``frame_index`` are one event, a frame without any is idle.
+
+    Args:
+        path: the file.
+        size: width and height, in pixels, of the screen that its pointer was on.
 
     Raises:
         TraceError: it is no such file, or an action or a key is unknown, or the pointer is outside the screen.
     """
     try:
-        actions = json.loads(path.read_text(encoding="utf-8"))["actions"]
+        content = json.loads(path.read_text(encoding="utf-8"))
+        actions = content["actions"]
         frames: dict[int, list[dict[str, Any]]] = {}
         for number, action in enumerate(actions):
             frames.setdefault(action.get("frame_index", number), []).append(action)
+        count = max(max(frames, default=-1) + 1, content.get("metadata", {}).get("frame_count", 1) - 1)
         x, y = 0, 0
         events = []
-        for index in sorted(frames):
+        for index in range(count):
             button, key = "none", "noop"
-            for action in frames[index]:
+            for action in frames.get(index, []):
                 x, y = (int(value) for value in action.get("coordinate", (x, y)))
                 kind = action["action"]
                 if kind == "scroll":
@@ -106,13 +116,13 @@ def read_json(path: Path) -> list[Event]:
                     key = _key(action["text"])
                 elif kind not in ("mouse_move", "wait", "screenshot", "cursor_position"):
                     button = _BUTTON_OF_ACTION[kind]
-            events.append(event(x, y, button, key))
+            events.append(event(*_scaled(x, y, size), button, key))
         return events
     except (ValueError, LookupError, TypeError) as error:
         raise TraceError(f"{path} is no actions file that this desktop can play: {error}") from error
 
 
-def _event_of_row(path: Path, line: int, row: dict[str, str]) -> Event:
+def _event_of_row(path: Path, line: int, row: dict[str, str], size: tuple[int, int]) -> Event:
     try:
         button, keys = "none", []
         for kind, name in ast.literal_eval(row["Key Events"] or "[]"):
@@ -127,9 +137,14 @@ def _event_of_row(path: Path, line: int, row: dict[str, str]) -> Event:
         elif row["Right Click"] == "True":
             button = "right click"
         key = _key("+".join(keys)) if keys else "noop"
-        return event(int(float(row["X"])), int(float(row["Y"])), button, key)
+        return event(*_scaled(float(row["X"]), float(row["Y"]), size), button, key)
     except (ValueError, LookupError, TypeError, SyntaxError) as error:
         raise TraceError(f"{path}, line {line}: {error}; expected the columns {', '.join(COLUMNS)}") from error
+
+
+def _scaled(x: float, y: float, size: tuple[int, int]) -> tuple[int, int]:
+    """Returns the pixel of this desktop's screen at the same place as pixel (x, y) of a screen of another size."""
+    return int(x * WIDTH / size[0]), int(y * HEIGHT / size[1])
 
 
 def _mouse(name: str) -> tuple[str, str]:

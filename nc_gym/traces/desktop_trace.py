@@ -150,7 +150,7 @@ def read_screens(path: Path, pointer: bool = True) -> Iterator[NDArray[np.uint8]
     """
     trace, header = read_trace(path), _read_lines(path)[0]
     seen, count = 0, 0
-    for screen in _decode(path.with_suffix(".mkv")):
+    for screen in decode(path.with_suffix(".mkv")):
         seen = zlib.crc32(screen.tobytes(), seen)
         if count < len(trace.pointers):
             drawn = screen.copy()
@@ -163,20 +163,12 @@ def read_screens(path: Path, pointer: bool = True) -> Iterator[NDArray[np.uint8]
         raise TraceError(_complaint(path, f"its video holds {count} of {len(trace.pointers)} screens, or other ones"))
 
 
-def _decode(path: Path) -> Iterator[NDArray[np.uint8]]:
-    """Yields the frames of a video, uint8 (240, 320, 3) each, as far as it can be read."""
+def decode(path: Path) -> Iterator[NDArray[np.uint8]]:
+    """Yields the frames of a video, scaled to this screen, uint8 (240, 320, 3) each, as far as it can be read."""
     command = [
-        imageio_ffmpeg.get_ffmpeg_exe(),
-        "-v",
-        "quiet",
-        "-i",
-        str(path),
-        "-f",
-        "rawvideo",
-        "-pix_fmt",
-        "rgb24",
-        "-",
-    ]
+        imageio_ffmpeg.get_ffmpeg_exe(), "-v", "quiet", "-i", str(path), "-s", f"{WIDTH}x{HEIGHT}",
+        "-f", "rawvideo", "-pix_fmt", "rgb24", "-",
+    ]  # fmt: skip
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         try:
