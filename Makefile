@@ -30,7 +30,7 @@ demo: $(VENV)/.runtime ## Record the shipped agent in the neural terminal beside
 test: $(VENV)/.dev ## Install what the tests need, then lint and run every test.
 	@./.ci/system-packages bwrap:bubblewrap asciinema:asciinema $(DESKTOP) || echo "make test: going on; tests that need them will fail."
 	@$(MAKE) --no-print-directory lint
-	$(BIN)/python -m pytest -q --durations=25
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile --durations=25
 
 lint: $(VENV)/.dev ## Ruff (rules and format) and mypy.
 	$(BIN)/ruff check .
