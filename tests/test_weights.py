@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from small_disk import grow, small_disk
 from tiny import save_tiny_computer, tiny_computer
+from tiny_desktop import tiny_desktop
 
 from nc_gym.computer.computer import NeuralComputer, WeightsError
 
@@ -119,6 +120,16 @@ def test_boots_of_other_weights(weights, name):
 
     change_tensors(weights / "boots.safetensors", change)
     refused(weights, "boots.safetensors", "does not hold the boots of config.json", "from one training run")
+
+
+@pytest.mark.parametrize("pointers", [[[20, 0, 0]], [[0, 0, 2]], [[0, -1, 0]], [[0, 0, 0]] * 2])
+def test_pointers_that_are_not_on_the_screen(tmp_path, pointers):
+    tiny_desktop().save_pretrained(tmp_path / "w")
+    assert len(load(tmp_path / "w").bank.pointers) == 1
+    change_tensors(
+        tmp_path / "w" / "boots.safetensors", lambda tensors: tensors.update(pointers=torch.tensor(pointers))
+    )
+    refused(tmp_path / "w", "boots.safetensors", "does not hold the boots of config.json")
 
 
 def test_boots_that_the_configuration_does_not_name(weights):

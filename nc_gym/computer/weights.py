@@ -144,9 +144,18 @@ def _read_boots(file: Path, config: NeuralComputerConfig) -> BootBank:
         or boots["events"].tolist() != [event for boot in config.boots for event in boot]
         or boots["codes"].shape != (frames, config.num_tiles)
         or not 0 <= int(boots["codes"].min()) <= int(boots["codes"].max()) < config.num_codes
+        or not _pointers_fit(boots.get("pointers"), config)
     ):
         raise WeightsError(f"{file} does not hold the boots of {CONFIG}; take both files from one training run")
     return BootBank(**boots)
+
+
+def _pointers_fit(pointers: Tensor | None, config: NeuralComputerConfig) -> bool:
+    """Says whether there is one pointer per boot, on the screen and of a known image; none without a pointer."""
+    if pointers is None:
+        return not config.event_sizes
+    limits = torch.tensor([config.tile_columns, config.tile_rows, config.num_sprites])
+    return pointers.shape == (len(config.boots), 3) and bool(((pointers >= 0) & (pointers < limits)).all())
 
 
 def _read_tensors(file: Path) -> dict[str, Tensor]:
