@@ -1,5 +1,7 @@
 """Goal-directed against random traces: several neural desktops, the same held-out sessions, one small table.
 
+    python -m nc_gym.desktop_fidelity_study goal-directed=runs/goal/weights random=runs/random/weights
+
 In: weights folders with labels. Out: ``goal_vs_random.json``. What the networks were trained on, and for how long, is
 in their configurations and is copied from there; that it is equal is for whoever trains them to see to.
 """
@@ -8,7 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from nc_gym import desktop_fidelity_report as report
 from nc_gym.computer.machine import NeuralMachine
@@ -67,3 +71,23 @@ def compare(
     Path(out).mkdir(parents=True, exist_ok=True)
     (Path(out) / JSON).write_text(dumps(result), encoding="utf-8")
     return result
+
+
+def main(
+    folders: Annotated[list[str], typer.Argument(help="LABEL=WEIGHTS of each neural desktop.")],
+    out: Annotated[Path, typer.Option(help="Folder of the JSON file.")] = Path("docs"),
+    sessions: Annotated[int, typer.Option(min=1, help="Held-out sessions.")] = 60,
+    seed: Annotated[int, typer.Option(help="Seed of the held-out users.")] = 70001,
+) -> None:
+    """Compare neural desktops on the same held-out sessions."""
+    pairs = [folder.partition("=")[::2] for folder in folders]
+    if not all(label and weights for label, weights in pairs):
+        raise typer.BadParameter(
+            f"{' '.join(folders)}: expected LABEL=WEIGHTS of each, e.g. random=runs/random/weights"
+        )
+    compare(dict(pairs), out, sessions, seed=seed)
+    typer.echo(f"Wrote {out / JSON}.")
+
+
+if __name__ == "__main__":
+    typer.run(main)

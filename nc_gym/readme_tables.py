@@ -132,6 +132,22 @@ def desktop_fidelity(result: dict[str, Any]) -> str:
     return "\n\n".join((head, table(("closed loop", "measured", "aim", ""), aims), loop, last))
 
 
+@_measured("goal_vs_random.json", "python -m nc_gym.desktop_fidelity_study goal-directed=WEIGHTS random=WEIGHTS")
+def goal_vs_random(result: dict[str, Any]) -> str:
+    """Returns the table of ``docs/goal_vs_random.json``: one column per desktop, whatever it was trained on."""
+    from nc_gym.desktop_fidelity_report import TARGETS
+
+    desktops = result["desktops"]
+    rows = [
+        (name, *(_interval(one[name], "mean") if one[name] else "not measured" for one in desktops.values()))
+        for name in TARGETS
+    ]
+    facts = [one["training"] for one in desktops.values()]
+    rows += [(name, *(f"{fact[name]:,}" for fact in facts)) for name in ("sessions", "steps", "trained_minutes")]
+    head = f"{result['sessions']} held-out sessions of {result['steps']} events, the same for all."
+    return f"{head}\n\n{table(('trained on', *desktops), rows)}"
+
+
 FIDELITY_ROWS = {"characters right": "characters", "exact screens": "exact", "cursor right": "cursor"}
 
 
@@ -204,6 +220,7 @@ TABLES: dict[str, Table] = {
     "desktop_fidelity": desktop_fidelity,
     "speed": speed,
     "desktop_speed": desktop_speed,
+    "goal_vs_random": goal_vs_random,
     "agents": agents,
     "transfer": transfer,
 }

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+import typer
 import yaml
 from tiny_desktop import tiny_desktop
 from typer.testing import CliRunner
@@ -400,8 +401,18 @@ def test_several_desktops_are_compared_on_the_same_sessions(shipped, recorded, t
     rows = result["desktops"]
     assert list(rows) == list(folders) and rows["random"] == rows["goal-directed"]
     assert rows["random"]["training"] == {"minutes": 3} and rows["random"]["pixels changed when idle"] == 0
+    for row in rows.values():
+        row["training"] = {"sessions": 314, "steps": 1000, "trained_minutes": 8.0}
+    (tmp_path / "docs" / desktop_fidelity_study.JSON).write_text(json.dumps(result))
+    shown = readme_tables.goal_vs_random(tmp_path)
+    assert "| trained on | goal-directed | random |" in shown and "| sessions | 314 | 314 |" in shown
     _, alone = desktop_fidelity.judge(lambda rows: Impostor(recorded, distorted), recorded)
     assert rows["random"]["transition accuracy"]["mean"] == alone["transitions"]["accuracy"]["share"]
+
+
+def test_a_label_without_weights_is_refused():
+    with pytest.raises(typer.BadParameter, match="'goal'; expected LABEL=WEIGHTS of each"):
+        desktop_fidelity_study.main(["goal"])
 
 
 def test_the_weights_of_a_terminal_are_refused(tiny_weights, tmp_path):
