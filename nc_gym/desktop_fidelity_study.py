@@ -82,9 +82,8 @@ def main(
     """Compare neural desktops on the same held-out sessions."""
     pairs = [folder.partition("=")[::2] for folder in folders]
     if not all(label and weights for label, weights in pairs):
-        raise typer.BadParameter(
-            f"{' '.join(folders)}: expected LABEL=WEIGHTS of each, e.g. random=runs/random/weights"
-        )
+        given = " ".join(folders)
+        raise typer.BadParameter(f"{given!r}; expected LABEL=WEIGHTS of each, e.g. random=runs/random/weights")
     compare(dict(pairs), out, sessions, seed=seed)
     typer.echo(f"Wrote {out / JSON}.")
 
