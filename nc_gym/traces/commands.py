@@ -22,7 +22,7 @@ RECALL_WEIGHTS: Mapping[str, float] = {
 }  # fmt: skip
 DRILL_WEIGHTS: Mapping[str, float] = {
     "cat": 30, "ls": 38, "redirect": 22, "append": 6, "arithmetic": 14, "touch": 7, "rm": 12, "mkdir": 5, "rmdir": 1,
-    "cd": 6, "pwd": 2, "cp": 4, "mv": 4, "echo": 2, "unknown": 1, "clear": 4, "wait": 2,
+    "cd": 6, "pwd": 4, "cp": 4, "mv": 4, "echo": 2, "unknown": 1, "clear": 4, "wait": 2, "nest": 7,
 }  # fmt: skip
 _MANY_FILES = 5
 _VARIABLES = "ABCXYZ"
@@ -48,6 +48,7 @@ class CommandChooser:
             "pwd": lambda home: "pwd", "mv": self._mv, "cp": self._cp, "clear": lambda home: "clear",
             "arithmetic": lambda home: f"echo $(({random_sum(self.rng, self.split)}))", "variable": self._variable,
             "status": self._status, "unknown": self._unknown, "wait": lambda home: "cat",
+            "nest": self._nest,
         }  # fmt: skip
 
     def choose(self, home: Home) -> str:
@@ -186,6 +187,16 @@ class CommandChooser:
         if self._chance(0.08):
             return f"cd {self._new_name(home)}"
         return f"cd {self.rng.choice(folders)}" if folders else None
+
+    def _nest(self, home: Home) -> str:
+        """Goes into a folder inside a folder, perhaps after leaving both, and asks where it is."""
+        if home.path:
+            return "cd"
+        outer, inner = self._new_name(home), self.word()
+        back = weighted(self.rng, ((), ("cd", f"cd {outer}"), ("cd", "clear", f"cd {outer}")), (40, 30, 30))
+        out = weighted(self.rng, ((), ("cd",), ("cd ..", "pwd")), (30, 40, 30))
+        self.pending += [f"cd {outer}", f"mkdir {inner}", *back, f"cd {inner}", "pwd", *out]
+        return f"mkdir {outer}"
 
     def _target(self, home: Home, source: str) -> str:
         """Returns where ``source`` is moved or copied to: mostly a new name, sometimes a folder or another file."""
