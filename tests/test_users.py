@@ -10,11 +10,11 @@ from random import Random
 import numpy as np
 import pytest
 
-from nc_gym.machines.keys import KEYS, NOOP
+from nc_gym.machines.keys import KEY_INDEX, KEYS, NOOP, encode
 from nc_gym.machines.terminal import BashTerminal
 from nc_gym.traces.commands import GOAL_WEIGHTS, RECALL_WEIGHTS
 from nc_gym.traces.home import FAMILIES, Home
-from nc_gym.traces.users import USERS, GoalUser, session_events, session_user
+from nc_gym.traces.users import _AMBIGUOUS, _UNIQUE, USERS, GoalUser, session_events, session_user
 from nc_gym.traces.words import is_system_command, misspelt_command, random_sum, random_word, split_of, unknown_command
 
 SESSIONS = 120
@@ -171,6 +171,21 @@ def test_a_users_idea_of_its_files_equals_the_real_home(seed):
             terminal.step(np.array([event]), one)
         found = terminal.run(0, ["find", ".", "-mindepth", "1", "-printf", "%P %y\n"])
     assert sorted(found.splitlines()) == sorted(tree(user.home.root))
+
+
+@pytest.mark.parametrize("command", [*_UNIQUE, *_AMBIGUOUS])
+def test_tab_after_a_command_does_what_the_user_believes(command):
+    """A unique name gets a space, and its last letter if that is missing; of the others nothing comes."""
+    one, zero = np.ones(1, np.bool_), np.zeros(1, np.int64)
+    shown = []
+    with BashTerminal() as terminal:
+        for start in (command, command[:-1]):
+            terminal.reset(one, zero, zero)
+            for event in [*encode(start), KEY_INDEX["Tab"], *encode("x")]:
+                terminal.step(np.array([event]), one)
+            shown.append(bytes(terminal.chars()[0, 0]).decode().rstrip())
+    assert shown[0] == (f"~$ {command} x" if command in _UNIQUE else f"~$ {command}x")
+    assert len(command) <= 3 or command not in _UNIQUE or shown[1] == f"~$ {command} x"
 
 
 def tree(folder, prefix=""):

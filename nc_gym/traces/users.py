@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import islice
+from itertools import accumulate, islice
 from random import Random
 
 from nc_gym.machines.keys import KEY_INDEX, NOOP, encode
@@ -25,6 +25,8 @@ DEFAULT_MIX: Mapping[str, float] = {"goal": 0.7, "recall": 0.2, "typist": 0.1}
 SHORT_STEPS = (40, 64)
 _IDLE_SHARE = 0.03
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
+_UNIQUE = ("echo", "touch", "mkdir", "rmdir", "cd")  # names that no other command in the sandbox goes on from
+_AMBIGUOUS = ("cat", "ls", "pwd", "mv", "cp", "rm", "clear")
 
 
 @dataclass(frozen=True)
@@ -38,10 +40,11 @@ class Habits:
     kill: float = 0.015  # half typed, Ctrl-U, then typed again
     complete: float = 0.02  # the last word by Tab, where a prefix is enough
     amend: float = 0.035  # one mistake in the middle, repaired with arrow keys
+    tab: float = 0.0  # Tab after the command's name or all but its last letter
 
 
 GOAL_HABITS = Habits()
-DRILL_HABITS = Habits(slip=0.0, recall=0.18, blank=0.01, cancel=0.01, kill=0.05, complete=0.08, amend=0.13)
+DRILL_HABITS = Habits(slip=0.0, recall=0.18, blank=0.01, cancel=0.01, kill=0.05, complete=0.08, amend=0.13, tab=0.15)
 
 
 def session_user(seed: int, index: int, split: Split, users: Mapping[str, float]) -> str:
@@ -113,16 +116,20 @@ class GoalUser:
 
     def _command(self, line: str) -> Events:
         habit, often = self.rng.random(), self.habits
-        if habit < often.cancel:
+        shares = accumulate((often.cancel, often.kill, often.complete, often.amend, often.tab))
+        cancel, kill, complete, amend, tab = (habit < share for share in shares)
+        if cancel:
             yield from self._abandon(line, "Ctrl-C")
-        elif habit < often.cancel + often.kill:
+        elif kill:
             yield from self._abandon(line, "Ctrl-U")
             yield from self._type(line)
             yield from self._enter(line)
-        elif habit < often.cancel + often.kill + often.complete and self._completable(line):
+        elif complete and self._completable(line):
             yield from self._complete(line)
-        elif habit < often.cancel + often.kill + often.complete + often.amend and len(line) > 4:
+        elif amend and len(line) > 4:
             yield from self._fix_in_the_middle(line)
+        elif tab and often.tab and line.partition(" ")[0] in (*_UNIQUE, *_AMBIGUOUS):
+            yield from self._complete_command(line)
         else:
             yield from self._type(line)
             yield from self._enter(line)
@@ -192,6 +199,16 @@ class GoalUser:
         yield from self._type(f"{command} {name[:2]}")
         yield from press("Tab")
         yield from self._enter(line + (" " if name in self.home.files() else "/"))
+
+    def _complete_command(self, line: str) -> Events:
+        """Types the command's name and Tab, which adds a space, and a missing letter, if no other name begins alike."""
+        command, space, rest = line.partition(" ")
+        unique = command in _UNIQUE and space
+        short = unique and len(command) > 3 and self.rng.random() < 0.4
+        yield from self._type(command[:-1] if short else command)
+        yield from press("Tab")
+        yield from self._type(rest if unique else space + rest)
+        yield from self._enter(line)
 
     def _empty_line(self) -> Events:
         if self.rng.random() < 0.35:
