@@ -12,7 +12,7 @@ from tiny_desktop import CODES, random_events, tiny_config, tiny_desktop, write_
 from nc_gym.computer import patch_batches, weights
 from nc_gym.computer.computer import NeuralComputer
 from nc_gym.computer.patch_batches import PatchData, fit_patch_codec
-from nc_gym.computer.patch_geometry import cut, moved_codes
+from nc_gym.computer.patch_geometry import cut, moved_codes, tiles_around, tiles_beside
 from nc_gym.computer.patch_objective import log_terms
 from nc_gym.computer.patch_probe import first_boot, patch_closed_loop
 from nc_gym.computer.patches import find_motion, grid, shift_tiles
@@ -187,6 +187,20 @@ def test_motion_is_found_by_what_moved_and_not_made_up():
     drawn = before.copy()
     drawn[40:55, 5:60] = rng.integers(500, 900, (15, 55))
     assert find_motion(before, drawn) == (0, 0)
+
+
+def test_what_stands_around_a_tile_is_found_across_patches_and_ends_at_the_screen():
+    config, rng = tiny_config(), np.random.default_rng(0)
+    screens = rng.integers(1, CODES, (3, config.tile_rows, config.tile_columns))
+    event, row, column = torch.tensor([0, 1, 2, 2]), torch.tensor([0, 7, 15, 4]), torch.tensor([0, 10, 19, 3])
+    around = tiles_around(config, cut(config, torch.from_numpy(screens).flatten(1)), event, row, column)
+    padded = np.pad(screens, ((0, 0), (4, 4), (1, 1)))
+    for q in range(4):
+        window = padded[event[q], row[q] : row[q] + 9, column[q] : column[q] + 3]
+        assert around[q].tolist() == window.reshape(-1).tolist()
+    assert tiles_beside(around)[:, 1].tolist() == [
+        int(screens[e, r, c]) for e, r, c in zip(event, row, column, strict=True)
+    ]
 
 
 def test_moved_codes_are_the_shifted_screen():

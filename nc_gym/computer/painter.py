@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from nc_gym.computer.config import NeuralComputerConfig
 from nc_gym.computer.event_log import norm
-from nc_gym.computer.patch_geometry import rank_in_event
+from nc_gym.computer.patch_geometry import AROUND, rank_in_event
 
 KEEP, MOVE, EARLIER, OTHER_EARLIER, DRAW = range(5)
 SOURCES = 5
@@ -232,3 +232,22 @@ class Painter(nn.Module):
         query = self.recall(x).unflatten(-1, (RECALLS, _RECALL_DIM))
         recall = torch.einsum("prd,pvd->prv", query, key) + none[:, None]
         return Paint(self.source(x).unflatten(-1, (-1, SOURCES)), recall, x)
+
+
+class TileLook(nn.Module):
+    """Tells the slot of a tile that is drawn what stands around it now, and what h_t says.
+
+    A patch's state knows which letter comes; which part of it a tile is depends on where the tile lies in the line.
+    """
+
+    def __init__(self, config: NeuralComputerConfig) -> None:
+        super().__init__()
+        w, seen = config.renderer_width, AROUND[0] * AROUND[1] * config.latent_dim
+        self.up = nn.Linear(w + config.width + seen, 4 * w, bias=False)
+        self.down = nn.Linear(4 * w, w, bias=False)
+        nn.init.zeros_(self.down.weight)
+
+    def forward(self, slot: Tensor, h: Tensor, around: Tensor) -> Tensor:
+        """Maps slots (Q, w) to the same shape, told h (Q, d) and the latents around (Q, 27, d_z)."""
+        x = torch.cat([slot, h, around.flatten(1).to(slot.dtype)], -1)
+        return norm(slot + self.down(F.gelu(self.up(x), approximate="tanh")))

@@ -8,6 +8,7 @@ from torch import Tensor
 from nc_gym.computer.config import NeuralComputerConfig
 
 NEAR = 5  # tiles along the side of the square around the pointer that the log sees
+AROUND = (9, 3)  # rows and columns of tiles around one that is drawn: as high as two characters of one line
 
 
 def tile_at(config: NeuralComputerConfig, patch: Tensor, inner: Tensor) -> tuple[Tensor, Tensor]:
@@ -57,11 +58,19 @@ def moved_codes(config: NeuralComputerConfig, codes: Tensor, event: Tensor, plac
     return torch.where(inside, codes[event[:, None], patch, inner], config.num_codes)
 
 
-def tiles_beside(config: NeuralComputerConfig, codes: Tensor, event: Tensor, row: Tensor, column: Tensor) -> Tensor:
-    """Returns the codes (Q, 3) left of, at and right of Q tiles in framebuffers (A, patches, 16); 0 outside."""
-    beside = column[:, None] + torch.arange(-1, 2, device=codes.device)
-    patch, inner, inside = patch_at(config, row[:, None].expand_as(beside), beside)
+def tiles_around(config: NeuralComputerConfig, codes: Tensor, event: Tensor, row: Tensor, column: Tensor) -> Tensor:
+    """Returns the codes (Q, rows * columns of AROUND) around Q tiles in framebuffers (A, patches, 16), 0 outside."""
+    down, right = (torch.arange(n, device=codes.device) - n // 2 for n in AROUND)
+    rows = (row[:, None, None] + down[:, None]).expand(-1, *AROUND).flatten(1)
+    columns = (column[:, None, None] + right).expand(-1, *AROUND).flatten(1)
+    patch, inner, inside = patch_at(config, rows, columns)
     return torch.where(inside, codes[event[:, None], patch, inner], 0)
+
+
+def tiles_beside(around: Tensor) -> Tensor:
+    """Picks what is left of, at and right of Q tiles (Q, 3, ...) out of what is around them (Q, 27, ...)."""
+    middle = AROUND[0] // 2 * AROUND[1]
+    return around[:, middle : middle + AROUND[1]]
 
 
 def rank_in_event(event: Tensor, events: int) -> tuple[Tensor, Tensor]:

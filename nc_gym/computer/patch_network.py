@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from nc_gym.computer.codec import TileCodec
 from nc_gym.computer.config import NeuralComputerConfig
-from nc_gym.computer.painter import Painter, PatchScout
+from nc_gym.computer.painter import Painter, PatchScout, TileLook
 from nc_gym.computer.pointer_log import ChangeEncoder, OutlookHead, PatchEncoder, PointerLog
 from nc_gym.computer.renderer import Renderer
 
@@ -38,4 +38,5 @@ class PatchNetwork(nn.Module):
         self.outlook = OutlookHead(config)
         self.scout = PatchScout(config)
         self.painter = Painter(config)
+        self.look = TileLook(config)
         self.renderer = Renderer(config)  # a patch's tiles are the slots of its group

@@ -13,12 +13,12 @@ from torch import Tensor
 
 from nc_gym.computer.objective import Batch, flow_matching
 from nc_gym.computer.painter import DRAW, KEEP, MOVE, RECALLS, Canvas, Paint
-from nc_gym.computer.patch_geometry import moved_codes, tile_at, tiles_beside
+from nc_gym.computer.patch_geometry import moved_codes, tile_at, tiles_around, tiles_beside
 from nc_gym.computer.patch_network import PatchNetwork
 from nc_gym.computer.pointer_log import PointerTokens
 
 COPIED_SHARE = 0.12  # of the tiles that some source shows already, whose likelihood is computed
-DRAWN_SHARE = 0.4  # of the tiles that none shows
+DRAWN_SHARE = 0.6  # of the tiles that none shows
 RENDER_SHARE = 0.5  # of both, which the renderer trains on
 _DAMAGE_WEIGHT, _LOG_DAMAGE_WEIGHT = 0.3, 0.02  # per patch
 
@@ -113,14 +113,19 @@ def losses(net: PatchNetwork, batch: Batch, generator: torch.Generator, corrupte
     chance = torch.rand(possible.shape, generator=generator).to(h.device)
     taken = torch.where(possible, COPIED_SHARE, DRAWN_SHARE)
     p, t = torch.nonzero(chance < taken, as_tuple=True)
-    slot = net.renderer.slot_state(paint.state)[p, t]  # (Q, w)
+    row, column = tile_at(net.config, place[p], t)
+    around = net.codec.code_latents[tiles_around(net.config, codes, event[p], row, column)]  # (Q, 27, d_z)
+    slot = net.look(net.renderer.slot_state(paint.state)[p, t], h[event[p]], around)  # (Q, w)
     named = net.renderer.codes(slot).float().log_softmax(-1)
     drawn = named.gather(1, target[p, t][:, None])[:, 0]
     share = paint.source[p, t].float().log_softmax(-1)[:, DRAW]
     likelihood = torch.logaddexp((copy[p, t] + 1e-9).log(), share + drawn)
     weight = batch["weight"][p].float() / (kept.shape[1] * taken[p, t])
     terms["tiles"] = -(likelihood * weight).sum() / len(at)
-    terms["render"], rendered_right = _render_loss(net, codes, event[p], place[p], t, slot, target[p, t], generator)
+    pick = (torch.rand(len(slot), generator=generator) < RENDER_SHARE).to(h.device)
+    condition = net.renderer.condition(slot[pick], tiles_beside(around[pick]), row[pick], column[pick])
+    error, rendered_right = flow_matching(net.codec, net.renderer, target[p, t][pick], condition, generator)
+    terms["render"] = error / pick.sum().clamp(min=1)
     terms["total"] = torch.stack(list(terms.values())).sum()
     with torch.no_grad():
         terms["rendered_right"] = rendered_right
@@ -137,18 +142,3 @@ def losses(net: PatchNetwork, batch: Batch, generator: torch.Generator, corrupte
 def _rows(table: Tensor, index: Tensor, dtype: torch.dtype) -> Tensor:
     """Returns rows of a float32 table (U, e), as ``dtype``: (*index.shape, e)."""
     return table.index_select(0, index.flatten()).to(dtype).view(*index.shape, -1)
-
-
-def _render_loss(
-    net: PatchNetwork, codes: Tensor, event: Tensor, place: Tensor, inner: Tensor, slot: Tensor, code: Tensor,
-    generator: torch.Generator,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """Returns the renderer's loss on a share of Q tiles, and the share of tiles right that began as pure noise."""
-    pick = (torch.rand(len(code), generator=generator) < RENDER_SHARE).to(code.device)
-    event, place, inner, slot, code = (x[pick] for x in (event, place, inner, slot, code))
-    row, column = tile_at(net.config, place, inner)
-    old = net.codec.code_latents[tiles_beside(net.config, codes, event, row, column)]
-    error, right = flow_matching(
-        net.codec, net.renderer, code, net.renderer.condition(slot, old, row, column), generator
-    )
-    return error / max(1, len(code)), right

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from nc_gym.computer.boots import BootBank
 from nc_gym.computer.painter import DRAW, KEEP, MOVE, RECALLS, Canvas, Paint
-from nc_gym.computer.patch_geometry import cut, moved_codes, tile_at, tiles_beside, tiles_near
+from nc_gym.computer.patch_geometry import cut, moved_codes, tile_at, tiles_around, tiles_beside, tiles_near
 from nc_gym.computer.patch_network import SPRITE_SIDE, PatchNetwork
 from nc_gym.computer.pointer_log import Outlook, PointerTokens
 from nc_gym.computer.sampler import FlowSampler, row_noise
@@ -119,7 +119,7 @@ class PatchRuntime:
         code = torch.where(drawn == -1, 0, drawn)
         p, t = torch.nonzero(drawn == -1, as_tuple=True)
         if len(p):
-            code[p, t] = self._denoise(state, rows, codes, paint, a, place, p, t)
+            code[p, t] = self._denoise(state, rows, codes, h, paint, a, place, p, t)
         changed = (code != kept).any(1)
         self._put(state, rows[a[changed]], place[changed], kept[changed], code[changed])
         state.damage[rows] = torch.bincount(a[p], minlength=len(rows)).float() / c.num_tiles
@@ -143,14 +143,15 @@ class PatchRuntime:
         return torch.where(share[..., DRAW] > top, -1, code)
 
     def _denoise(
-        self, state: PatchState, rows: Tensor, codes: Tensor, paint: Paint, a: Tensor, place: Tensor, p: Tensor,
-        t: Tensor,
+        self, state: PatchState, rows: Tensor, codes: Tensor, h: Tensor, paint: Paint, a: Tensor, place: Tensor,
+        p: Tensor, t: Tensor,
     ) -> Tensor:  # fmt: skip
         """Renders the tiles numbered ``t`` of the patches numbered ``p`` from noise; returns their codes (Q,)."""
         c, net = self.config, self.network
         row, column = tile_at(c, place[p], t)
-        old = net.codec.code_latents[tiles_beside(c, codes, a[p], row, column)]
-        condition = net.renderer.condition(net.renderer.slot_state(paint.state)[p, t], old, row, column)
+        around = net.codec.code_latents[tiles_around(c, codes, a[p], row, column)]
+        slot = net.look(net.renderer.slot_state(paint.state)[p, t], h[a[p]], around)
+        condition = net.renderer.condition(slot, tiles_beside(around), row, column)
         n = rows[a[p]]
         noise = row_noise(state.seeds[n], state.clock[n] * c.num_tiles + row * c.tile_columns + column, c.latent_dim)
         return net.codec.snap(self.sampler.sample(lambda z, level: net.renderer(z, level, condition).float(), noise))
