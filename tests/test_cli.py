@@ -14,9 +14,9 @@ from nc_gym.cli import app, raised_on_purpose
 
 ROOT = Path(__file__).parents[1]
 NC_GYM = Path(sys.executable).with_name("nc-gym")
-COMMANDS = ("demo", "record", "collect", "train", "evaluate", "bench", "tasks")
+COMMANDS = ("demo", "record", "collect", "import", "train", "evaluate", "bench", "tasks")
 AGENT_COMMANDS = ("train", "evaluate", "enjoy", "transfer")
-EVERY = {command.callback.__name__: command for command in app.registered_commands} | {
+EVERY = {command.name or command.callback.__name__: command for command in app.registered_commands} | {
     f"agent {command.callback.__name__}": command for command in cli_agent.app.registered_commands
 }
 
@@ -76,6 +76,13 @@ def test_help_loads_no_heavy_module():
         "import sys, nc_gym.cli; print([m for m in ('torch', 'matplotlib', 'stable_baselines3') if m in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+def test_importing_what_is_no_video_is_one_clear_sentence(tmp_path):
+    (tmp_path / "a.mp4").write_text("no video")
+    (tmp_path / "a.csv").write_text("")
+    done = run("import", tmp_path / "a.mp4", tmp_path / "a.csv", "--out", tmp_path / "out")
+    assert_one_clear_sentence(done, "a.mp4 is no video that ffmpeg can read", "expected an mp4")
 
 
 def test_record_on_real_bash_writes_a_video_and_reports_the_episode(tmp_path):
