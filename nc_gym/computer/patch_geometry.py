@@ -28,12 +28,19 @@ def patch_at(config: NeuralComputerConfig, row: Tensor, column: Tensor) -> tuple
     return patch, row % config.patch * config.patch + column % config.patch, inside
 
 
+def _window(
+    config: NeuralComputerConfig, row: Tensor, column: Tensor, shape: tuple[int, int]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns ``patch_at`` of the tiles in a window of ``shape`` around Q tiles, raster order: each (Q, window)."""
+    down, right = (torch.arange(n, device=row.device) - n // 2 for n in shape)
+    rows = (row[:, None, None] + down[:, None]).expand(-1, *shape).flatten(1)
+    columns = (column[:, None, None] + right).expand(-1, *shape).flatten(1)
+    return patch_at(config, rows, columns)
+
+
 def tiles_near(config: NeuralComputerConfig, pointer: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Returns ``patch_at`` of the square of tiles around pointers (T, 2), column and row: each (T, NEAR ** 2)."""
-    offset = torch.arange(NEAR, device=pointer.device) - NEAR // 2
-    row = (pointer[:, 1, None, None] + offset[:, None]).expand(-1, NEAR, NEAR).flatten(1)
-    column = (pointer[:, 0, None, None] + offset).expand(-1, NEAR, NEAR).flatten(1)
-    return patch_at(config, row, column)
+    return _window(config, pointer[:, 1], pointer[:, 0], (NEAR, NEAR))
 
 
 def cut(config: NeuralComputerConfig, codes: Tensor) -> Tensor:
@@ -60,10 +67,7 @@ def moved_codes(config: NeuralComputerConfig, codes: Tensor, event: Tensor, plac
 
 def tiles_around(config: NeuralComputerConfig, codes: Tensor, event: Tensor, row: Tensor, column: Tensor) -> Tensor:
     """Returns the codes (Q, rows * columns of AROUND) around Q tiles in framebuffers (A, patches, 16), 0 outside."""
-    down, right = (torch.arange(n, device=codes.device) - n // 2 for n in AROUND)
-    rows = (row[:, None, None] + down[:, None]).expand(-1, *AROUND).flatten(1)
-    columns = (column[:, None, None] + right).expand(-1, *AROUND).flatten(1)
-    patch, inner, inside = patch_at(config, rows, columns)
+    patch, inner, inside = _window(config, row, column, AROUND)
     return torch.where(inside, codes[event[:, None], patch, inner], 0)
 
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from nc_gym.computer.codec import TileCodec
 from nc_gym.computer.config import NeuralComputerConfig
 from nc_gym.computer.painter import Painter, PatchScout, TileLook
+from nc_gym.computer.patch_geometry import tile_at, tiles_around, tiles_beside
 from nc_gym.computer.pointer_log import ChangeEncoder, OutlookHead, PatchEncoder, PointerLog
 from nc_gym.computer.renderer import Renderer
 
@@ -40,3 +41,25 @@ class PatchNetwork(nn.Module):
         self.painter = Painter(config)
         self.look = TileLook(config)
         self.renderer = Renderer(config)  # a patch's tiles are the slots of its group
+
+    def tile_slots(
+        self, state: Tensor, h: Tensor, codes: Tensor, event: Tensor, place: Tensor, p: Tensor, t: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Returns what the renderer's condition is made of, for Q tiles that are drawn.
+
+        Args:
+            state: the painter's, of all patches (P, d).
+            h: (A, d).
+            codes: framebuffers (A, patches, 16).
+            event: which framebuffer each tile is in, (Q,).
+            place: in which patch of the screen, (Q,).
+            p: in which of the P patches, (Q,).
+            t: which of its tiles, (Q,).
+
+        Returns:
+            slots (Q, w), latents left of, at and right of the tiles (Q, 3, d_z), and their rows and columns (Q,).
+        """
+        row, column = tile_at(self.config, place, t)
+        around = self.codec.code_latents[tiles_around(self.config, codes, event, row, column)]  # (Q, 27, d_z)
+        slot = self.look(self.renderer.slot_state(state)[p, t], h[event], around)
+        return slot, tiles_beside(around), row, column

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from nc_gym.computer.objective import Batch, flow_matching
 from nc_gym.computer.painter import DRAW, KEEP, MOVE, RECALLS, Canvas, Paint
-from nc_gym.computer.patch_geometry import moved_codes, tile_at, tiles_around, tiles_beside
+from nc_gym.computer.patch_geometry import moved_codes
 from nc_gym.computer.patch_network import PatchNetwork
 from nc_gym.computer.pointer_log import PointerTokens
 
@@ -113,9 +113,7 @@ def losses(net: PatchNetwork, batch: Batch, generator: torch.Generator, corrupte
     chance = torch.rand(possible.shape, generator=generator).to(h.device)
     taken = torch.where(possible, COPIED_SHARE, DRAWN_SHARE)
     p, t = torch.nonzero(chance < taken, as_tuple=True)
-    row, column = tile_at(net.config, place[p], t)
-    around = net.codec.code_latents[tiles_around(net.config, codes, event[p], row, column)]  # (Q, 27, d_z)
-    slot = net.look(net.renderer.slot_state(paint.state)[p, t], h[event[p]], around)  # (Q, w)
+    slot, beside, row, column = net.tile_slots(paint.state, h, codes, event[p], place[p], p, t)
     named = net.renderer.codes(slot).float().log_softmax(-1)
     drawn = named.gather(1, target[p, t][:, None])[:, 0]
     share = paint.source[p, t].float().log_softmax(-1)[:, DRAW]
@@ -123,7 +121,7 @@ def losses(net: PatchNetwork, batch: Batch, generator: torch.Generator, corrupte
     weight = batch["weight"][p].float() / (kept.shape[1] * taken[p, t])
     terms["tiles"] = -(likelihood * weight).sum() / len(at)
     pick = (torch.rand(len(slot), generator=generator) < RENDER_SHARE).to(h.device)
-    condition = net.renderer.condition(slot[pick], tiles_beside(around[pick]), row[pick], column[pick])
+    condition = net.renderer.condition(slot[pick], beside[pick], row[pick], column[pick])
     error, rendered_right = flow_matching(net.codec, net.renderer, target[p, t][pick], condition, generator)
     terms["render"] = error / pick.sum().clamp(min=1)
     terms["total"] = torch.stack(list(terms.values())).sum()

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from nc_gym.computer.boots import BootBank
 from nc_gym.computer.painter import DRAW, KEEP, MOVE, RECALLS, Canvas, Paint
-from nc_gym.computer.patch_geometry import cut, moved_codes, tile_at, tiles_around, tiles_beside, tiles_near
+from nc_gym.computer.patch_geometry import cut, moved_codes, tile_at, tiles_near
 from nc_gym.computer.patch_network import SPRITE_SIDE, PatchNetwork
 from nc_gym.computer.pointer_log import Outlook, PointerTokens
 from nc_gym.computer.sampler import FlowSampler, row_noise
@@ -148,10 +148,8 @@ class PatchRuntime:
     ) -> Tensor:  # fmt: skip
         """Renders the tiles numbered ``t`` of the patches numbered ``p`` from noise; returns their codes (Q,)."""
         c, net = self.config, self.network
-        row, column = tile_at(c, place[p], t)
-        around = net.codec.code_latents[tiles_around(c, codes, a[p], row, column)]
-        slot = net.look(net.renderer.slot_state(paint.state)[p, t], h[a[p]], around)
-        condition = net.renderer.condition(slot, tiles_beside(around), row, column)
+        slot, beside, row, column = net.tile_slots(paint.state, h, codes, a[p], place[p], p, t)
+        condition = net.renderer.condition(slot, beside, row, column)
         n = rows[a[p]]
         noise = row_noise(state.seeds[n], state.clock[n] * c.num_tiles + row * c.tile_columns + column, c.latent_dim)
         return net.codec.snap(self.sampler.sample(lambda z, level: net.renderer(z, level, condition).float(), noise))
