@@ -245,6 +245,12 @@ def test_imports_that_do_not_fit_are_refused_and_leave_nothing(recording: Path, 
     with pytest.raises(TraceError, match=r"41 frames and .* has 39 actions; expected one frame more than actions, 40"):
         import_session(video, actions, tmp_path / "out", "goal")
     assert list((tmp_path / "out").iterdir()) == []
+    before = video.read_bytes()
+    with pytest.raises(
+        TraceError, match=r"theirs\.mkv is there already and would be overwritten; choose another folder"
+    ):
+        import_session(video, actions, tmp_path, "goal")
+    assert video.read_bytes() == before
     with pytest.raises(TraceError, match="no video that ffmpeg can read"):
         import_session(actions, actions, tmp_path / "out", "goal")
     with pytest.raises(TraceError, match="unknown user 'me'; choose one of goal, slow, fast"):

@@ -44,8 +44,11 @@ def import_session(video: Path, actions: Path, out: Path, user: str) -> Path:
     events = _READERS[actions.suffix](actions, _size(video))
     if not events:
         raise TraceError(f"{actions} holds no actions; expected one for each frame of {video} but the first")
-    out.mkdir(parents=True, exist_ok=True)
     path = out / f"{video.stem}.jsonl"
+    for file in (path, path.with_suffix(".mkv")):
+        if file.exists():  # perhaps the video itself
+            raise TraceError(f"{file} is there already and would be overwritten; choose another folder for --out")
+    out.mkdir(parents=True, exist_ok=True)
     screens = ScreenWriter(path.with_suffix(".mkv"))
     try:
         count = 0
