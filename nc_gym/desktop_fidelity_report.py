@@ -117,4 +117,12 @@ def _similar(similarity: dict[str, Any] | None) -> str:
     if similarity is None:
         return "No action, so neither SSIM nor PSNR."
     decibels = similarity["psnr"]["mean"]
-    return f"PSNR {'infinite' if decibels is None else f'{decibels:.2f} dB'}; LPIPS not measured (needs other weights)."
+    return f"PSNR {'infinite' if decibels is None else f'{decibels:.2f} dB'}. {lpips_sentence(similarity)}"
+
+
+def lpips_sentence(similarity: dict[str, Any] | None) -> str:
+    """Returns what was found of LPIPS."""
+    if similarity is None or similarity["lpips"] is None:
+        return "LPIPS is not measured: it needs another network's weights, see `nc-gym evaluate --help`."
+    number = similarity["lpips"]
+    return f"LPIPS over the same screens as SSIM: {number['share']:.3f} ({number['low']:.3f}–{number['high']:.3f})."

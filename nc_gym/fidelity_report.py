@@ -32,12 +32,14 @@ def command(
     seed: int,
     device: str,
     denoise_steps: int | None,
+    lpips: str | Path | None = None,
 ) -> str:
     """Returns the command line that measures the same again."""
     words = [f"nc-gym evaluate {computer}"]
     words += [f"--weights {weights}"] if weights is not None else []
     words += [f"--sessions {sessions} --steps {steps} --seed {seed} --device {device}"]
     words += [f"--denoise-steps {denoise_steps}"] if denoise_steps is not None else []
+    words += [f"--lpips {Path(lpips).name}"] if lpips is not None else []
     return " ".join(words)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from nc_gym.computer.config import NeuralComputerConfig
 from nc_gym.desktop_fidelity_measures import CURVES
-from nc_gym.desktop_fidelity_report import target_numbers
+from nc_gym.desktop_fidelity_report import lpips_sentence, target_numbers
 from nc_gym.model_card_parts import measured, number
 
 TASK = "closed-loop simulation of an X11 desktop"
@@ -133,7 +133,7 @@ def _other(result: dict[str, Any]) -> str:
     if similarity is not None:
         decibels = similarity["psnr"]["mean"]
         sentences.append(f"PSNR over the same screens as SSIM: {'∞' if decibels is None else f'{decibels:.2f} dB'}.")
-    sentences.append("LPIPS and FVD are not measured: they need the weights of other networks.")
+    sentences.append(f"{lpips_sentence(similarity)} FVD is not measured: it needs the weights of another network.")
     if shown is not None:
         sentences.append(f"All characters in xterm after a key typed into it: {number(shown, 'share')}.")
     return "\n".join(sentences)

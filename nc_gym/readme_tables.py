@@ -111,7 +111,7 @@ def fidelity(result: dict[str, Any]) -> str:
 @_measured("fidelity_desktop.json", "nc-gym evaluate desktop --out docs")
 def desktop_fidelity(result: dict[str, Any]) -> str:
     """Returns the tables of ``docs/fidelity_desktop.json``: what was aimed at, and closed loop by step."""
-    from nc_gym.desktop_fidelity_report import CURVES, target_numbers
+    from nc_gym.desktop_fidelity_report import CURVES, lpips_sentence, target_numbers
 
     head = f"{result['sessions']} held-out sessions of {result['steps']} events; mean and 95 % interval over sessions."
     aims = []
@@ -125,8 +125,8 @@ def desktop_fidelity(result: dict[str, Any]) -> str:
     rows = [(name, *(_interval(steps[step][key], "mean") for step in steps)) for key, name in CURVES.items()]
     loop = table(("closed loop", *(f"step {step}" for step in steps)), rows)
     last = (
-        f"{result['transitions']['classes']} classes of transitions. LPIPS is not measured: it needs the trained "
-        "weights of another network. [Every number and its definition](docs/fidelity_desktop.json), "
+        f"{result['transitions']['classes']} classes of transitions. {lpips_sentence(result['similarity'])} "
+        "[Every number and its definition](docs/fidelity_desktop.json), "
         "[plot](docs/fidelity_desktop.png), [worst failures](docs/failures_desktop.png)."
     )
     return "\n\n".join((head, table(("closed loop", "measured", "aim", ""), aims), loop, last))

@@ -22,7 +22,7 @@ RECALL_WEIGHTS: Mapping[str, float] = {
 }  # fmt: skip
 DRILL_WEIGHTS: Mapping[str, float] = {
     "cat": 30, "ls": 38, "redirect": 22, "append": 6, "arithmetic": 14, "touch": 7, "rm": 12, "mkdir": 5, "rmdir": 1,
-    "cd": 6, "pwd": 4, "cp": 4, "mv": 4, "echo": 2, "unknown": 1, "clear": 4, "wait": 2, "nest": 7,
+    "cd": 6, "pwd": 4, "cp": 4, "mv": 4, "echo": 4, "unknown": 1, "clear": 4, "wait": 2, "nest": 7,
 }  # fmt: skip
 _MANY_FILES = 5
 _VARIABLES = "ABCXYZ"

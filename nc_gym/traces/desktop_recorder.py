@@ -125,7 +125,8 @@ class _Session:
 
     def note(self, act: Act, screen: np.ndarray) -> None:
         """Notes an event and the screen (240, 320, 3) that it led to."""
-        if (screen != self._screen).any(2).mean() > _MUCH:
+        red, green, blue = np.moveaxis(screen != self._screen, 2, 0)
+        if (red | green | blue).mean() > _MUCH:  # ten times faster than any(2)
             self._trace.windows[len(self._trace.events)] = self._machine.windows(self._row)
         self._screen = screen
         self._trace.events.append(act.event)

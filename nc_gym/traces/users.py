@@ -44,7 +44,7 @@ class Habits:
 
 
 GOAL_HABITS = Habits()
-DRILL_HABITS = Habits(slip=0.0, recall=0.18, blank=0.01, cancel=0.01, kill=0.05, complete=0.08, amend=0.13, tab=0.15)
+DRILL_HABITS = Habits(slip=0.0, recall=0.18, blank=0.01, cancel=0.01, kill=0.05, complete=0.08, amend=0.18, tab=0.12)
 
 
 def session_user(seed: int, index: int, split: Split, users: Mapping[str, float]) -> str:
