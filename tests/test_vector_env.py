@@ -7,6 +7,7 @@ import pickle
 from typing import Any
 
 import gymnasium as gym
+import imageio.v2 as imageio
 import numpy as np
 import pytest
 from contract import WORDS, VectorEnvContract, assert_same, typing
@@ -97,7 +98,25 @@ def test_resize_observation_runs_with_next_step(options: dict[str, Any]) -> None
     envs.close()
 
 
-@pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.DISABLED])
+MOVIEPY_LEAVES_PIPES = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+@MOVIEPY_LEAVES_PIPES
+def test_gymnasium_records_video_of_one_environment(neural: dict[str, Any], tmp_path: Any) -> None:
+    pytest.importorskip("moviepy")
+    env = gym.make(ECHO, max_episode_steps=3, render_mode="rgb_array", **neural)
+    recorded = gym.wrappers.RecordVideo(env, str(tmp_path / "videos"), episode_trigger=lambda _: True)
+    recorded.reset(seed=0)
+    for actions in typing(3, rows=1):
+        recorded.step(actions[0])
+    recorded.close()
+    (video,) = (tmp_path / "videos").glob("*.mp4")
+    assert len(imageio.mimread(video, memtest=False)) == 4  # the first screen, and one per step
+
+
+@MOVIEPY_LEAVES_PIPES
+@pytest.mark.filterwarnings("ignore:.*will not contain the last frame")  # SAME_STEP: RecordVector keeps it
+@pytest.mark.parametrize("mode", AutoresetMode)
 def test_gymnasium_records_video_of_the_batch(mode: AutoresetMode, neural: dict[str, Any], tmp_path: Any) -> None:
     pytest.importorskip("moviepy")
     envs = gym.make_vec(ECHO, num_envs=2, max_episode_steps=3, autoreset_mode=mode, render_mode="rgb_array", **neural)
