@@ -164,6 +164,7 @@ def enjoy(
     epilog=examples(
         "nc-gym agent transfer --tasks nc_gym/TerminalEcho-v0 --seeds 5 --steps 400000 --out runs/transfer",
         "nc-gym agent transfer --tasks nc_gym/TerminalEcho-v0 --arms neural,horizon=20 --out runs/ablations",
+        "nc-gym agent transfer --tasks nc_gym/TerminalEcho-v0 --arms neural,obs=latent,obs=screen --out runs/obs",
         "nc-gym agent transfer --tasks nc_gym/TerminalAdd-v0 --algo maskable_ppo --out runs/add --agents runs/agents",
     )
 )
@@ -171,7 +172,7 @@ def transfer(
     tasks: Annotated[str, typer.Option(help="Environment ids, separated by commas.")],
     out: Annotated[Path, typer.Option(help="Folder of the jobs; an interrupted study goes on.")],
     arms: Annotated[
-        str, typer.Option(help="neural, real, and ablations denoise_steps=K, horizon=K, separated by commas.")
+        str, typer.Option(help="neural, real, denoise_steps=K, horizon=K, obs=NAME, separated by commas.")
     ] = "neural,real",
     seeds: Annotated[int, typer.Option(min=1, help="Training seeds per task and arm.")] = 5,
     steps: Steps = None,

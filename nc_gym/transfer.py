@@ -1,9 +1,10 @@
 """``nc-gym agent transfer``: policies trained in one computer and judged on both, over tasks, seeds and arms.
 
 An *arm* is a way to train: "neural" (in the neural computer only), "real" (the same recipe on the real machine, for as
-many environment steps and at least as long as the neural arm took), or an ablation of the neural arm,
-"denoise_steps=K" or "horizon=K". A *job* is one arm with one task and one training seed; its checkpoints are judged on
-both machines, with argmax and with drawn actions, over the same episode seeds with test parameters.
+many environment steps and at least as long as the neural arm took), or a variant of the neural arm,
+"denoise_steps=K", "horizon=K" or "obs=NAME" (what the policy sees). A *job* is one arm with one task and one training
+seed; its checkpoints are judged on both machines, with argmax and with drawn actions, over the same episode seeds with
+test parameters.
 
 Everything lies below ``out`` and is written whole: ``<task>/<arm>/seed-<k>/`` is a run folder of ``agent_train`` that
 also holds ``scores/<steps>.json``, and ``<task>/baselines.json`` the random and the oracle player. What is there
@@ -27,7 +28,8 @@ from nc_gym.agent_file import load_agent, read_memo, write_json
 from nc_gym.agent_train import Plan, Point, checkpoints, judged_settings, train
 
 MACHINES = ("neural", "real")
-ABLATIONS = {"denoise_steps": "denoise_steps", "horizon": "max_episode_steps"}  # arm -> field of EnvSetting
+VARIANTS = {"denoise_steps": "denoise_steps", "horizon": "max_episode_steps"}  # arm -> field of EnvSetting
+OBSERVATIONS = ("screen", "chars", "latent")
 
 
 @dataclass(frozen=True)
@@ -90,9 +92,14 @@ def arm_setting(setting: EnvSetting, arm: str) -> EnvSetting:
     if arm in MACHINES:
         return replace(setting, machine=arm)
     name, _, value = arm.partition("=")
-    if name not in ABLATIONS or not value.isdecimal() or int(value) < 1:
-        raise ValueError(f"arm {arm!r} is unknown; choose neural, real, denoise_steps=K or horizon=K with a number K")
-    return replace(setting, **{ABLATIONS[name]: int(value)})  # type: ignore[arg-type]
+    if name == "obs" and value in OBSERVATIONS:
+        return replace(setting, obs=value)
+    if name not in VARIANTS or not value.isdecimal() or int(value) < 1:
+        raise ValueError(
+            f"arm {arm!r} is unknown; choose neural, real, denoise_steps=K or horizon=K with a number K, "
+            f"or obs= with one of {', '.join(OBSERVATIONS)}"
+        )
+    return replace(setting, **{VARIANTS[name]: int(value)})  # type: ignore[arg-type]
 
 
 def jobs(study: Study) -> Iterator[Job]:
@@ -164,7 +171,7 @@ def _judge(study: Study, job: Job, checkpoint: Path) -> None:
     agent = load_agent(checkpoint, trust=True)  # this command made it
     scores = []
     for argmax in (True, False):
-        for setting in judged_settings(job.setting, MACHINES):
+        for setting in judged_settings(arm_setting(job.setting, job.arm), MACHINES):
             player = PolicyPlayer(agent, argmax, study.test_seed)
             scores.append(asdict(evaluate(setting, player, study.episodes, study.test_seed)))
     write_json(file, _protocol(study) | {"scores": scores})

@@ -57,6 +57,11 @@ def minutes_to_solve(points: Sequence[Point], success: Sequence[float]) -> float
     return next((p.seconds / 60 for p, rate in zip(points, success, strict=True) if rate >= SOLVED), None)
 
 
+def steps_to_solve(points: Sequence[Point], success: Sequence[float]) -> int | None:
+    """Returns the environment steps of the first checkpoint with at least ``SOLVED`` success; None if there is none."""
+    return next((p.steps for p, rate in zip(points, success, strict=True) if rate >= SOLVED), None)
+
+
 def at_clock(points: Sequence[Point], seconds: float) -> Point:
     """Returns the checkpoint whose training time is nearest to ``seconds``."""
     return min(points, key=lambda point: abs(point.seconds - seconds))
@@ -81,9 +86,8 @@ def task_numbers(study: Study, index: int) -> dict[str, Any]:
         for name in ("equal_steps", "equal_clock"):
             result[f"real_{name}"] = {mode: _real_success(arms["real"], name, mode) for mode in MODES}
     result["minutes_to_solve"] = {arm: [seed["minutes_to_solve"] for seed in arms[arm]] for arm in arms}
-    result["ablations"] = {
-        arm: {mode: _real_return(arms[arm], mode) for mode in MODES} for arm in arms if arm != "real"
-    }
+    result["steps_to_solve"] = {arm: [seed["steps_to_solve"] for seed in arms[arm]] for arm in arms}
+    result["variants"] = {arm: {mode: _real_return(arms[arm], mode) for mode in MODES} for arm in arms if arm != "real"}
     result["rank_correlation"] = {mode: rank_correlation(arms["neural"], mode) for mode in MODES}
     result["seeds"] = arms
     return result
@@ -99,6 +103,7 @@ def arm_numbers(study: Study, job: Job) -> dict[str, Any]:
     by_steps = {point.steps: score for point, score in zip(points, scores, strict=True)}
     return {
         "seed": job.seed, "minutes_to_solve": minutes_to_solve(points, real),
+        "steps_to_solve": steps_to_solve(points, real),
         "points": [{"steps": point.steps, "minutes": point.seconds / 60} | _modes(by_steps[point.steps])
                    | {"failed": _failed(by_steps[point.steps])} for point in points],
         "marks": {name: {"steps": point.steps, "minutes": point.seconds / 60} | _modes(by_steps[point.steps])

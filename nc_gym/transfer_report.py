@@ -71,7 +71,7 @@ def page(result: dict[str, Any]) -> str:
         f"`{result['command']}` wrote this page and [{JSON}]({JSON}). {_protocol(study)}",
         f"## Results\n\n{headline(result)}\n\n{tasks_table(result)}",
         f"## The same recipe on the real machine\n\n{_real_table(result)}",
-        f"## Ablations of the training\n\n{_ablations_table(result)}",
+        f"## Other ways to train in the neural computer\n\n{_variants_table(result)}",
         f"## Success against environment steps\n\n![curves]({CURVES})\n\n"
         f"## Neural against real score, every checkpoint\n\n![scatter]({SCATTER})",
         f"## Exploits\n\n{_exploits_text(result)}",
@@ -134,12 +134,18 @@ def _real_table(result: dict[str, Any]) -> str:
     return table(heads, rows)
 
 
-def _ablations_table(result: dict[str, Any]) -> str:
+def _variants_table(result: dict[str, Any]) -> str:
     rows = [
-        (f"`{task['env']}`", arm, *(_number(numbers[mode]) for mode in ("argmax", "stochastic")))
-        for task in result["tasks"] for arm, numbers in task["ablations"].items()
+        (
+            f"`{task['env']}`", arm, *(_number(numbers[mode]) for mode in ("argmax", "stochastic")),
+            ", ".join("never" if steps is None else f"{steps:,}" for steps in task["steps_to_solve"][arm]),
+            _minutes(task["minutes_to_solve"][arm]),
+        )
+        for task in result["tasks"] for arm, numbers in task["variants"].items()
     ]  # fmt: skip
-    return table(("task", "trained with", "real return, argmax", "real return, stochastic"), rows)
+    heads = ("task", "trained with", "real return, argmax", "real return, stochastic",
+             f"steps to {SOLVED:.0%} on real (argmax), per seed", "minutes")  # fmt: skip
+    return table(heads, rows)
 
 
 def _exploits_text(result: dict[str, Any]) -> str:

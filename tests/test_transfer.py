@@ -16,7 +16,16 @@ from nc_gym.agent_file import load_agent
 from nc_gym.agent_train import Point
 from nc_gym.cli import app
 from nc_gym.transfer import Study, arm_setting, jobs
-from nc_gym.transfer_numbers import at_clock, at_steps, exploits, minutes_to_solve, ranks, retention, spearman
+from nc_gym.transfer_numbers import (
+    at_clock,
+    at_steps,
+    exploits,
+    minutes_to_solve,
+    ranks,
+    retention,
+    spearman,
+    steps_to_solve,
+)
 
 ECHO = "nc_gym/TerminalEcho-v0"
 POINTS = [Point(100, 60.0, 0.0, 0.0), Point(200, 120.0, 0.0, 0.0), Point(300, 180.0, 0.0, 0.0)]
@@ -58,8 +67,8 @@ def test_retention_of_what_was_not_learned_is_undefined() -> None:
 
 
 def test_time_to_solve_is_that_of_the_first_good_checkpoint() -> None:
-    assert minutes_to_solve(POINTS, [0.1, 0.9, 0.5]) == 2.0
-    assert minutes_to_solve(POINTS, [0.1, 0.89, 0.5]) is None
+    assert minutes_to_solve(POINTS, [0.1, 0.9, 0.5]) == 2.0 and steps_to_solve(POINTS, [0.1, 0.9, 0.5]) == 200
+    assert minutes_to_solve(POINTS, [0.1, 0.89, 0.5]) is None and steps_to_solve(POINTS, [0.1, 0.89, 0.5]) is None
 
 
 def test_baselines_are_compared_at_equal_steps_and_at_equal_time() -> None:
@@ -107,7 +116,8 @@ def test_arms_change_only_where_a_policy_learns(tmp_path: Path) -> None:
     assert arm_setting(setting, "real").machine == "real" and arm_setting(setting, "neural") == setting
     assert arm_setting(setting, "denoise_steps=4").denoise_steps == 4
     assert arm_setting(setting, "horizon=20").max_episode_steps == 20
-    for arm in ("horizon", "horizon=0", "horizon=x", "banana=3"):
+    assert arm_setting(setting, "obs=latent").obs == "latent"
+    for arm in ("obs=smell", "horizon", "horizon=0", "horizon=x", "banana=3"):
         with pytest.raises(ValueError, match=rf"arm '{arm}' is unknown; choose neural, real"):
             arm_setting(setting, arm)
     with pytest.raises(ValueError, match="begin with neural"):
@@ -116,14 +126,15 @@ def test_arms_change_only_where_a_policy_learns(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_whole_study_runs_resumes_and_publishes(tmp_path: Path, tiny_weights: Path) -> None:
-    """Two seeds, three arms, a few dozen steps, real bash; then again, after a job lost its end."""
+    """Two seeds, four arms, a few dozen steps, real bash; then again, after a job lost its end."""
     (tmp_path / "tiny.yml").write_text(
         "default: {n_envs: 2, n_timesteps: 32, n_steps: 8, batch_size: 16, n_epochs: 1, learning_rate: 0.001}\n"
     )
     out, docs = tmp_path / "out", tmp_path / "docs"
     arguments = [
-        "agent", "transfer", "--tasks", ECHO, "--arms", "neural,real,horizon=5", "--seeds", "2", "--every", "16",
-        "--episodes", "2", "--conf", tmp_path / "tiny.yml", "--weights", tiny_weights, "--out", out, "--docs", docs,
+        "agent", "transfer", "--tasks", ECHO, "--arms", "neural,real,horizon=5,obs=latent", "--seeds", "2",
+        "--every", "16", "--episodes", "2", "--conf", tmp_path / "tiny.yml",
+        "--weights", tiny_weights, "--out", out, "--docs", docs,
     ]  # fmt: skip
 
     def transfer(*changes: str) -> Any:
@@ -137,7 +148,7 @@ def test_the_whole_study_runs_resumes_and_publishes(tmp_path: Path, tiny_weights
     assert task["env"] == ECHO and task["oracle"]["real"] == {"success_rate": 1, "mean_return": 1, "audited_rate": 1}
     assert task["random"]["neural"]["success_rate"] < 1
     assert [seed["seed"] for seed in task["seeds"]["neural"]] == [0, 1]
-    for arm in ("neural", "real", "horizon=5"):
+    for arm in ("neural", "real", "horizon=5", "obs=latent"):
         for seed in task["seeds"][arm]:
             assert [point["steps"] for point in seed["points"]][:2] == [16, 32]
             assert seed["marks"]["equal_steps"]["steps"] == 32
@@ -146,7 +157,7 @@ def test_the_whole_study_runs_resumes_and_publishes(tmp_path: Path, tiny_weights
     correlation = result["summary"]["argmax"]["rank_correlation"]
     assert correlation["checkpoints"] == 4 and task["rank_correlation"]["argmax"] == correlation
     page = (docs / "transfer.md").read_text()
-    assert page.count(f"`{ECHO}`") >= 2 + 1 + 2 and "2 training seeds" in page
+    assert page.count(f"`{ECHO}`") >= 2 + 1 + 3 and "2 training seeds" in page
     assert ECHO in readme_tables.transfer(tmp_path)
 
     assert transfer("--agents", str(tmp_path / "agents")).exit_code == 0
