@@ -216,6 +216,18 @@ def test_same_events_give_the_same_screens_alone_and_side_by_side() -> None:
                 assert np.array_equal(screen[0], batch[row]), (row, number, trace[:number][-3:])
 
 
+def test_two_clicks_with_one_on_the_panel_between_make_no_double_click(machine: XDesktop) -> None:
+    """The window manager forgets clicks on its panel: the first and the third came within its 200 ms."""
+    do(machine, EDITOR, "left click")
+    (window,) = machine.windows(0)
+    title = (window.x + 20, window.y - 8)
+    do(machine, title, "left click")
+    do(machine, (300, 230), "left click")  # the panel's empty end
+    do(machine, title, "left click")
+    (after,) = machine.windows(0)
+    assert (after.width, after.height) == (window.width, window.height)
+
+
 def test_a_window_that_goes_while_it_is_looked_at_is_no_lost_server(machine: XDesktop) -> None:
     do(machine, TERMINAL, "left click")
     server = machine._servers[0]

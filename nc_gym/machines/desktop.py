@@ -71,9 +71,7 @@ class XDesktop(RealRows[Event]):
         super().__init__(num_rows, boots)
         self.sprites: list[Sprite] = []
         self._servers: dict[int, XServer] = {}
-        self._presses: dict[
-            int, tuple[tuple[int, int], float]
-        ] = {}  # by row: place in its window and time of the last press
+        self._presses: dict[int, list[tuple[tuple[int, int], float]]] = {}  # by row: place in its window, time
         self._pointers = np.zeros((num_rows, 3), np.int64)
 
     def step(self, events: NDArray[np.int64], rows: NDArray[np.bool_]) -> None:
@@ -141,22 +139,25 @@ class XDesktop(RealRows[Event]):
             self._restarted[row] = True
 
     def _stroke(self, row: int, stroke: Stroke) -> None:
-        """Sends a stroke; a press where the last one was waits until the two no longer make a double click.
+        """Sends a stroke; a press where another one was waits until the two no longer make a double click.
 
-        The window manager compares places within windows: two title bars pressed at the same spot make one, too.
+        The window manager compares places within windows, so two title bars pressed at the same spot make one, too; and
+        it forgets a press on its panel, so the press before that counts.
         """
         server = self._servers[row]
         if any(kind == BUTTON_PRESS for kind, *_ in stroke):
             place = server.pointed_at()
-            last, moment = self._presses.get(row, (place, 0.0))
-            if all(abs(now - before) <= DOUBLE_CLICK_DELTA for now, before in zip(place, last, strict=True)):
-                time.sleep(max(0.0, moment + DOUBLE_CLICK - time.perf_counter()))
-            self._presses[row] = (place, time.perf_counter())
+            start = time.perf_counter()
+            recent = [press for press in self._presses.get(row, ()) if start - press[1] < DOUBLE_CLICK]
+            near = [moment for last, moment in recent if max(map(abs, np.subtract(place, last))) <= DOUBLE_CLICK_DELTA]
+            if near:
+                time.sleep(max(near) + DOUBLE_CLICK - start)
+            self._presses[row] = [*recent, (place, time.perf_counter())]
         server.send(stroke)
 
     def _note_press(self, row: int, stroke: Stroke) -> None:
         if any(kind == BUTTON_PRESS for kind, *_ in stroke) and row in self._presses:
-            self._presses[row] = (self._presses[row][0], time.perf_counter())
+            self._presses[row][-1] = (self._presses[row][-1][0], time.perf_counter())
 
     def _settle(self, caps: Mapping[int, float]) -> set[int]:
         """Waits until each row sleeps, or has run for its cap in processor seconds; returns the rows that still run."""

@@ -1,0 +1,38 @@
+"""The real desktop is deterministic, but for one thing: recorded sessions, played again, show the recorded screens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nc_gym.machines.desktop import XDesktop
+from nc_gym.traces.desktop_recorder import collect_desktop, trace_path
+from nc_gym.traces.desktop_trace import read_screens, read_trace
+
+SESSIONS, STEPS, ROWS = 30, 100, 6
+CARET = (16, 8)  # pixels: when a window loses the keyboard, the editor's caret becomes hollow, or seldom does not
+CARET_SHARE = 0.03  # of the screens that may show it the other way
+
+
+@pytest.mark.slow
+def test_thirty_traces_of_a_hundred_events_replay_identically_up_to_a_caret(tmp_path: Path) -> None:
+    assert collect_desktop(SESSIONS, STEPS, 11, tmp_path, workers=1, progress=False) == SESSIONS
+    everyone, zeros = np.ones(ROWS, np.bool_), np.zeros(ROWS, np.int64)
+    other_carets = 0
+    with XDesktop(ROWS) as machine:
+        for start in range(0, SESSIONS, ROWS):
+            paths = [trace_path(tmp_path, start + row) for row in range(ROWS)]
+            events = np.array([read_trace(path).events for path in paths])  # (rows, steps, 4)
+            films = [read_screens(path) for path in paths]
+            machine.reset(everyone, zeros, zeros)
+            for number in range(STEPS + 1):
+                if number:
+                    machine.step(events[:, number - 1], everyone)
+                for row, film in enumerate(films):
+                    y, x = np.nonzero((next(film) != machine.screens()[row]).any(2))
+                    if len(y):
+                        assert np.ptp(y) < CARET[0] and np.ptp(x) < CARET[1], (start + row, number)
+                        other_carets += 1
+    assert other_carets <= CARET_SHARE * SESSIONS * (STEPS + 1)
