@@ -77,17 +77,8 @@ def by_event(real: DesktopSessions, film: Film, progress: bool = False, lpips: L
         "lpips" if its network is given.
     """
     count, steps, _ = real.events.shape
-    names: tuple[str, ...] = (
-        "changed_pixels",
-        "event_pixels",
-        "exact",
-        "was_exact",
-        "wrong",
-        "squared",
-        "ssim",
-        "pointer_error",
-    )
-    names += ("lpips",) if lpips is not None else ()
+    names = ["changed_pixels", "event_pixels", "exact", "was_exact", "wrong", "squared", "ssim", "pointer_error"]
+    names += ["lpips"] if lpips is not None else []
     values: Values = {name: np.zeros((count, steps)) for name in names}
     compared = after_actions(is_action(real))
     boot = before = real.film.at(0)

@@ -69,6 +69,11 @@ def test_a_latent_that_is_a_little_wrong_snaps_to_its_code(codec):
     assert codec.snap(p.view(4, 32, -1)).shape == (4, 32)
 
 
+def test_snapping_finds_the_nearest_latent_whatever_the_shape(codec):
+    latents = torch.randn(3, 5, codec.code_latents.shape[1], generator=torch.Generator().manual_seed(0))
+    assert torch.equal(codec.snap(latents), torch.cdist(latents, codec.code_latents).argmin(-1))
+
+
 def test_the_most_frequent_tiles_become_prototypes_most_frequent_first():
     counts = [5, 1, 9, 7, 3, 8]
     codec = fitted(counts, num_codes=4)

@@ -61,5 +61,13 @@ def test_cpu_trains_in_the_format_that_it_multiplies_fastest(monkeypatch: pytest
     assert precision.fastest_dtype(torch.device("cuda")) is torch.bfloat16
 
 
+def test_on_cpus_only_computers_that_paint_patches_run_in_the_fastest_format(monkeypatch):
+    monkeypatch.setattr(precision, "_seconds_per_product", lambda dtype: {torch.bfloat16: 1, torch.float32: 2}[dtype])
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    assert precision.running_dtype(cpu, paints_patches=True) is torch.bfloat16
+    assert precision.running_dtype(cpu, paints_patches=False) is torch.float32
+    assert precision.running_dtype(gpu, paints_patches=False) is torch.bfloat16
+
+
 def test_products_are_really_timed() -> None:
     assert 0 < precision._seconds_per_product(torch.float32) < 60

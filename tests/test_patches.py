@@ -11,6 +11,7 @@ from tiny_desktop import CODES, random_events, tiny_config, tiny_desktop, write_
 
 from nc_gym.computer import patch_batches, weights
 from nc_gym.computer.computer import NeuralComputer
+from nc_gym.computer.painter import TileLook
 from nc_gym.computer.patch_batches import PatchData, fit_patch_codec
 from nc_gym.computer.patch_geometry import cut, moved_codes, tiles_around, tiles_beside
 from nc_gym.computer.patch_objective import log_terms
@@ -201,6 +202,28 @@ def test_what_stands_around_a_tile_is_found_across_patches_and_ends_at_the_scree
     assert tiles_beside(around)[:, 1].tolist() == [
         int(screens[e, r, c]) for e, r, c in zip(event, row, column, strict=True)
     ]
+
+
+def test_a_digit_that_moves_up_in_a_calculator_is_a_motion():
+    before, after = np.zeros((20, 30), np.int64), np.zeros((20, 30), np.int64)
+    before[4:8, 20:24] = np.arange(1, 17).reshape(4, 4)
+    after[4:8, 18:22] = before[4:8, 20:24]
+    after[4:8, 22:24] = np.arange(20, 28).reshape(4, 2)  # the new digit
+    assert find_motion(before, after) == (0, -2)
+
+
+def test_what_a_tile_shows_depends_on_key_and_place_together():
+    """The change that another key makes is not the same everywhere, as it would be in a sum."""
+    look = TileLook(tiny_config())
+    torch.nn.init.normal_(look.out.weight)
+    w, seen = look.out.out_features, look.seen.in_features
+    slot, h = torch.randn(1, w).expand(4, w), torch.randn(1, tiny_config().width).expand(4, -1)
+    event = torch.tensor([[5, 5, 0, 1], [5, 5, 0, 2]] * 2)
+    row, column = torch.tensor([5, 5, 8, 8]), torch.tensor([5, 5, 2, 2])
+    with torch.no_grad():
+        shown = look(slot, h, torch.zeros(4, seen), event, row, column)
+    assert not torch.allclose(shown[0], shown[1]) and not torch.allclose(shown[0], shown[2])
+    assert not torch.allclose(shown[1] - shown[0], shown[3] - shown[2], atol=1e-3)
 
 
 def test_moved_codes_are_the_shifted_screen():

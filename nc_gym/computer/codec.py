@@ -67,7 +67,8 @@ class TileCodec(nn.Module):
     def snap(self, latents: Tensor) -> Tensor:
         """Returns the code int64 (...) whose latent is nearest to each of ``latents`` (..., d_z)."""
         p = self.code_latents
-        return ((p * p).sum(1) - 2 * latents.float() @ p.T).argmin(-1)
+        nearness = torch.addmm((p * p).sum(1) / -2, latents.float().flatten(0, -2), p.T)  # (|z|² - |z - p|²) / 2
+        return nearness.argmax(-1).view(latents.shape[:-1])
 
 
 def fit_codec(codec: TileCodec, tiles: NDArray[np.uint8], counts: NDArray[np.int64], seed: int) -> None:

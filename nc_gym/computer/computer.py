@@ -17,6 +17,7 @@ from nc_gym.computer.config import NeuralComputerConfig
 from nc_gym.computer.network import Network
 from nc_gym.computer.patch_network import PatchNetwork
 from nc_gym.computer.patch_runtime import PatchRuntime
+from nc_gym.computer.precision import running_dtype
 from nc_gym.computer.sampler import FlowSampler
 from nc_gym.computer.state import RuntimeState
 from nc_gym.computer.token_runtime import TokenRuntime
@@ -31,7 +32,7 @@ class NeuralComputer:
         network: the trained network.
         bank: the recorded boots.
         device: where tensors live.
-        dtype: of the network's activations; float32 on CPUs unless told.
+        dtype: of the network's activations; that of ``precision.running_dtype`` unless told.
         denoise_steps: flow steps per tile; the configuration's if None.
     """
 
@@ -40,7 +41,7 @@ class NeuralComputer:
         denoise_steps: int | None = None,
     ) -> None:  # fmt: skip
         self.device = weights.choose_device(device)
-        self.dtype = dtype or (torch.float32 if self.device.type == "cpu" else torch.bfloat16)
+        self.dtype = dtype or running_dtype(self.device, paints_patches=bool(network.config.event_sizes))
         self.network = network.to(self.device, self.dtype).eval().requires_grad_(False)
         self.network.codec.float()
         self.bank = bank

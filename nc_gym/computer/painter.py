@@ -235,19 +235,45 @@ class Painter(nn.Module):
 
 
 class TileLook(nn.Module):
-    """Tells the slot of a tile that is drawn what stands around it now, and what h_t says.
+    """Tells the slot of a tile that is drawn what stands around it now, where the pointer is, and what h_t says.
 
-    A patch's state knows which letter comes; which part of it a tile is depends on where the tile lies in the line.
+    A patch's state knows which letter comes; which part of it a tile is depends on where the tile lies in the line, and
+    which part of a menu on where it lies from the pointer. So *what* is drawn and *where* multiply: a sum of both would
+    need a hidden unit for each letter's each part.
     """
 
     def __init__(self, config: NeuralComputerConfig) -> None:
         super().__init__()
         w, seen = config.renderer_width, AROUND[0] * AROUND[1] * config.latent_dim
+        _, _, buttons, keys = config.event_sizes
+        self.rows, self.columns = config.tile_rows, config.tile_columns
         self.up = nn.Linear(w + config.width + seen, 4 * w, bias=False)
         self.down = nn.Linear(4 * w, w, bias=False)
-        nn.init.zeros_(self.down.weight)
+        self.told = nn.Linear(w + config.width, 2 * w, bias=False)
+        self.key, self.button = nn.Embedding(keys, 2 * w), nn.Embedding(buttons, 2 * w)
+        self.seen = nn.Linear(seen, 2 * w, bias=False)
+        self.below = nn.Embedding(2 * config.tile_rows - 1, 2 * w)
+        self.beyond = nn.Embedding(2 * config.tile_columns - 1, 2 * w)
+        self.out = nn.Linear(2 * w, w, bias=False)
+        for table in (self.key, self.button, self.below, self.beyond):
+            nn.init.normal_(table.weight, std=0.5)
+        for layer in (self.down, self.out):
+            nn.init.zeros_(layer.weight)
 
-    def forward(self, slot: Tensor, h: Tensor, around: Tensor) -> Tensor:
-        """Maps slots (Q, w) to the same shape, told h (Q, d) and the latents around (Q, 27, d_z)."""
-        x = torch.cat([slot, h, around.flatten(1).to(slot.dtype)], -1)
-        return norm(slot + self.down(F.gelu(self.up(x), approximate="tanh")))
+    def forward(self, slot: Tensor, h: Tensor, around: Tensor, event: Tensor, row: Tensor, column: Tensor) -> Tensor:
+        """Maps slots (Q, w) to the same shape.
+
+        Args:
+            slot: what the patches' states say of the tiles.
+            h: (Q, d).
+            around: latents (Q, 27, d_z).
+            event: (Q, 4), the pointer's column and row in tiles, button event, key.
+            row: of the tiles, (Q,).
+            column: (Q,).
+        """
+        seen, told = around.flatten(1).to(slot.dtype), torch.cat([slot, h], -1)
+        below, beyond = row - event[:, 1] + self.rows - 1, column - event[:, 0] + self.columns - 1
+        what = self.told(told) + self.button(event[:, 2]) + self.key(event[:, 3])
+        where = self.seen(seen) + self.below(below) + self.beyond(beyond)
+        added = self.down(F.gelu(self.up(torch.cat([told, seen], -1)), approximate="tanh"))
+        return norm(slot + added + self.out(norm(what) * norm(where)))

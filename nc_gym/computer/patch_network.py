@@ -43,15 +43,17 @@ class PatchNetwork(nn.Module):
         self.renderer = Renderer(config)  # a patch's tiles are the slots of its group
 
     def tile_slots(
-        self, state: Tensor, h: Tensor, codes: Tensor, event: Tensor, place: Tensor, p: Tensor, t: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        self, state: Tensor, h: Tensor, codes: Tensor, events: Tensor, event: Tensor, place: Tensor, p: Tensor,
+        t: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
         """Returns what the renderer's condition is made of, for Q tiles that are drawn.
 
         Args:
             state: the painter's, of all patches (P, d).
             h: (A, d).
             codes: framebuffers (A, patches, 16).
-            event: which framebuffer each tile is in, (Q,).
+            events: the events themselves, (A, 4).
+            event: which of them each tile is drawn by, (Q,).
             place: in which patch of the screen, (Q,).
             p: in which of the P patches, (Q,).
             t: which of its tiles, (Q,).
@@ -61,5 +63,5 @@ class PatchNetwork(nn.Module):
         """
         row, column = tile_at(self.config, place, t)
         around = self.codec.code_latents[tiles_around(self.config, codes, event, row, column)]  # (Q, 27, d_z)
-        slot = self.look(self.renderer.slot_state(state)[p, t], h[event], around)
+        slot = self.look(self.renderer.slot_state(state)[p, t], h[event], around, events[event], row, column)
         return slot, tiles_beside(around), row, column

@@ -113,7 +113,7 @@ def losses(net: PatchNetwork, batch: Batch, generator: torch.Generator, corrupte
     chance = torch.rand(possible.shape, generator=generator).to(h.device)
     taken = torch.where(possible, COPIED_SHARE, DRAWN_SHARE)
     p, t = torch.nonzero(chance < taken, as_tuple=True)
-    slot, beside, row, column = net.tile_slots(paint.state, h, codes, event[p], place[p], p, t)
+    slot, beside, row, column = net.tile_slots(paint.state, h, codes, pointer, event[p], place[p], p, t)
     named = net.renderer.codes(slot).float().log_softmax(-1)
     drawn = named.gather(1, target[p, t][:, None])[:, 0]
     share = paint.source[p, t].float().log_softmax(-1)[:, DRAW]

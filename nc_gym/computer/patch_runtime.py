@@ -119,7 +119,7 @@ class PatchRuntime:
         code = torch.where(drawn == -1, 0, drawn)
         p, t = torch.nonzero(drawn == -1, as_tuple=True)
         if len(p):
-            code[p, t] = self._denoise(state, rows, codes, h, paint, a, place, p, t)
+            code[p, t] = self._denoise(state, rows, codes, h, event, paint, a, place, p, t)
         changed = (code != kept).any(1)
         self._put(state, rows[a[changed]], place[changed], kept[changed], code[changed])
         state.damage[rows] = torch.bincount(a[p], minlength=len(rows)).float() / c.num_tiles
@@ -143,12 +143,12 @@ class PatchRuntime:
         return torch.where(share[..., DRAW] > top, -1, code)
 
     def _denoise(
-        self, state: PatchState, rows: Tensor, codes: Tensor, h: Tensor, paint: Paint, a: Tensor, place: Tensor,
-        p: Tensor, t: Tensor,
+        self, state: PatchState, rows: Tensor, codes: Tensor, h: Tensor, event: Tensor, paint: Paint, a: Tensor,
+        place: Tensor, p: Tensor, t: Tensor,
     ) -> Tensor:  # fmt: skip
         """Renders the tiles numbered ``t`` of the patches numbered ``p`` from noise; returns their codes (Q,)."""
         c, net = self.config, self.network
-        slot, beside, row, column = net.tile_slots(paint.state, h, codes, a[p], place[p], p, t)
+        slot, beside, row, column = net.tile_slots(paint.state, h, codes, event, a[p], place[p], p, t)
         condition = net.renderer.condition(slot, beside, row, column)
         n = rows[a[p]]
         noise = row_noise(state.seeds[n], state.clock[n] * c.num_tiles + row * c.tile_columns + column, c.latent_dim)

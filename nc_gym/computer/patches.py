@@ -19,8 +19,8 @@ from nc_gym.computer.batches import read_arrays, save_whole
 from nc_gym.computer.codec import TileCodec
 from nc_gym.computer.config import NeuralComputerConfig
 
-MOTION_TILES = 96  # changed tiles that a motion must explain
-MOTION_SHARE = 0.25  # of the changed tiles
+MOTION_TILES = 8  # changed tiles that a motion must explain: a digit that moves up in a calculator
+MOTION_SHARE = 0.3  # of the changed tiles
 _SHARD_ARRAYS = (
     "tiles", "patches", "sprites", "hots", "screen0", "pointer0", "starts", "events", "sprite", "delta_starts",
     "delta_patch", "delta_state", "family", "families",
@@ -153,7 +153,11 @@ def link_patches(path: Path, codec: TileCodec, sprites: torch.Tensor) -> Path:
         sprites: uint8 (K, 32, 32, 4), names the pointer's images.
     """
     c = codec.config
-    key = codec.prototypes.numpy().tobytes() + sprites.numpy().tobytes() + repr((c.patch, c.num_patches)).encode()
+    key = (
+        codec.prototypes.numpy().tobytes()
+        + sprites.numpy().tobytes()
+        + repr((c.patch, c.num_patches, MOTION_TILES, MOTION_SHARE)).encode()
+    )
     out = path.with_name(f"patches-{path.stem[6:]}-{hashlib.sha256(key).hexdigest()[:12]}.npz")
     if out.exists() and out.stat().st_mtime >= path.stat().st_mtime:  # a shard may have been built anew
         return out

@@ -71,7 +71,7 @@ class XDesktop(RealRows[Event]):
         super().__init__(num_rows, boots)
         self.sprites: list[Sprite] = []
         self._servers: dict[int, XServer] = {}
-        self._presses: dict[int, list[tuple[tuple[int, int], float]]] = {}  # by row: place in its window, time
+        self._presses: dict[int, dict[int, tuple[tuple[int, int], float]]] = {}  # by row and frame: last place, time
         self._pointers = np.zeros((num_rows, 3), np.int64)
 
     def step(self, events: NDArray[np.int64], rows: NDArray[np.bool_]) -> None:
@@ -141,23 +141,26 @@ class XDesktop(RealRows[Event]):
     def _stroke(self, row: int, stroke: Stroke) -> None:
         """Sends a stroke; a press where another one was waits until the two no longer make a double click.
 
-        The window manager compares places within windows, so two title bars pressed at the same spot make one, too; and
-        it forgets a press on its panel, so the press before that counts.
+        The window manager compares places within frames, so two title bars pressed at the same spot make one, too; and
+        what was pressed in another frame between, such as its panel, does not count for a program.
         """
         server = self._servers[row]
         if any(kind == BUTTON_PRESS for kind, *_ in stroke):
-            place = server.pointed_at()
-            start = time.perf_counter()
-            recent = [press for press in self._presses.get(row, ()) if start - press[1] < DOUBLE_CLICK]
-            near = [moment for last, moment in recent if max(map(abs, np.subtract(place, last))) <= DOUBLE_CLICK_DELTA]
-            if near:
-                time.sleep(max(near) + DOUBLE_CLICK - start)
-            self._presses[row] = [*recent, (place, time.perf_counter())]
+            frame, place = server.pointed_at()
+            presses = self._presses.setdefault(row, {})
+            near = [
+                moment for last, moment in presses.values()
+                if max(map(abs, np.subtract(place, last))) <= DOUBLE_CLICK_DELTA
+            ]  # fmt: skip
+            time.sleep(max(0.0, max(near, default=0.0) + DOUBLE_CLICK - time.perf_counter()))
+            presses[frame] = (place, time.perf_counter())
         server.send(stroke)
 
     def _note_press(self, row: int, stroke: Stroke) -> None:
-        if any(kind == BUTTON_PRESS for kind, *_ in stroke) and row in self._presses:
-            self._presses[row][-1] = (self._presses[row][-1][0], time.perf_counter())
+        """Counts the time of a press from when it had been taken in."""
+        if any(kind == BUTTON_PRESS for kind, *_ in stroke) and self._presses.get(row):
+            frame, (place, _) = max(self._presses[row].items(), key=lambda press: press[1][1])
+            self._presses[row][frame] = (place, time.perf_counter())
 
     def _settle(self, caps: Mapping[int, float]) -> set[int]:
         """Waits until each row sleeps, or has run for its cap in processor seconds; returns the rows that still run."""

@@ -190,20 +190,20 @@ class XServer:
             if changed:
                 self._see_sprite()
 
-    def pointed_at(self) -> tuple[int, int]:
-        """Returns where in the frame under the pointer (or on the empty desktop) the pointer points.
+    def pointed_at(self) -> tuple[int, tuple[int, int]]:
+        """Returns the frame under the pointer (0: the empty desktop) and where in it the pointer points.
 
         Raises:
             ServerLost: the server died or does not answer.
         """
         return self._steadily(self._ask_pointed_at)
 
-    def _ask_pointed_at(self) -> tuple[int, int]:
+    def _ask_pointed_at(self) -> tuple[int, tuple[int, int]]:
         reply = self._reply(self._core.QueryPointer(self._root))
         if not reply.child:
-            return reply.root_x, reply.root_y
+            return 0, (reply.root_x, reply.root_y)
         frame = self._reply(self._core.GetGeometry(reply.child))
-        return reply.root_x - frame.x, reply.root_y - frame.y
+        return reply.child, (reply.root_x - frame.x, reply.root_y - frame.y)
 
     def _steadily(self, look: Callable[[], Seen]) -> Seen:
         """Looks again if a window came or went between two requests: that is no lost server."""
