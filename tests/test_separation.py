@@ -45,7 +45,9 @@ def entered_lines(cast):
 
 
 def words_of(line):
-    return tuple(word for word in WORD.findall(SUM.sub("", line)) if word not in SHELL_WORDS)
+    """Numbers are no words: a recalled sum whose beginning was not there leaves some on a line of their own."""
+    found = WORD.findall(SUM.sub("", line))
+    return tuple(word for word in found if word not in SHELL_WORDS and not word.isdigit())
 
 
 def file_names(line):
