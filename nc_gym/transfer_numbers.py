@@ -52,14 +52,20 @@ def retention(neural: NDArray[np.float64], real: NDArray[np.float64]) -> dict[st
     return {"ratio": float(real.sum() / neural.sum()), "low": float(low), "high": float(high)}
 
 
+def _first_solved(points: Sequence[Point], success: Sequence[float]) -> Point | None:
+    return next((point for point, rate in zip(points, success, strict=True) if rate >= SOLVED), None)
+
+
 def minutes_to_solve(points: Sequence[Point], success: Sequence[float]) -> float | None:
     """Returns the training minutes of the first checkpoint with at least ``SOLVED`` success; None if there is none."""
-    return next((p.seconds / 60 for p, rate in zip(points, success, strict=True) if rate >= SOLVED), None)
+    point = _first_solved(points, success)
+    return None if point is None else point.seconds / 60
 
 
 def steps_to_solve(points: Sequence[Point], success: Sequence[float]) -> int | None:
-    """Returns the environment steps of the first checkpoint with at least ``SOLVED`` success; None if there is none."""
-    return next((p.steps for p, rate in zip(points, success, strict=True) if rate >= SOLVED), None)
+    """Returns the environment steps of that checkpoint; None if there is none."""
+    point = _first_solved(points, success)
+    return None if point is None else point.steps
 
 
 def at_clock(points: Sequence[Point], seconds: float) -> Point:
