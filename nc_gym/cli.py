@@ -101,8 +101,8 @@ def collect(
 ) -> None:
     """Record synthetic users on the real computer."""
     if computer is Computer.desktop:
+        from nc_gym.traces.desktop_mix import DEFAULT_MIX
         from nc_gym.traces.desktop_recorder import collect_desktop as record_sessions
-        from nc_gym.traces.desktop_users import DEFAULT_MIX
     else:
         from nc_gym.traces.recorder import collect_terminal as record_sessions
         from nc_gym.traces.users import DEFAULT_MIX

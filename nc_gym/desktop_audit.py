@@ -23,7 +23,7 @@ from nc_gym.inputs import Place
 from nc_gym.machines.desktop import XDesktop
 from nc_gym.machines.font import CELL_HEIGHT
 from nc_gym.registration import load_card
-from nc_gym.traces.desktop_users import USERS, make_user
+from nc_gym.traces.desktop_mix import USERS, make_user
 
 JSON = "predicates_desktop.json"
 ROWS = 4  # desktops side by side

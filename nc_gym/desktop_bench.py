@@ -24,7 +24,7 @@ from nc_gym.bench import host
 from nc_gym.machines.desktop import XDesktop
 from nc_gym.paths import data_root
 from nc_gym.stopwatch import boot
-from nc_gym.traces.desktop_users import make_user
+from nc_gym.traces.desktop_mix import make_user
 
 SEED = 21_000  # of the users
 SESSIONS = 4  # different ones, which many rows share

@@ -20,7 +20,8 @@ from nc_gym.machines.desktop_events import HEIGHT, WIDTH
 from nc_gym.machines.machine import Machine
 from nc_gym.machines.pointer import Sprite
 from nc_gym.machines.window import Window
-from nc_gym.traces.desktop_users import DEFAULT_MIX, Act, GoalUser, RandomUser, make_user, session_user
+from nc_gym.traces.desktop_hand import Act
+from nc_gym.traces.desktop_mix import DEFAULT_MIX, DesktopUser, make_user, session_user
 
 Screen = NDArray[np.uint8]
 _ROWS = 8  # real desktops side by side
@@ -121,7 +122,7 @@ def held_out_sessions(count: int, steps: int, seed: int, progress: bool = False)
 
 def record(
     machine: XDesktop,
-    players: Sequence[GoalUser | RandomUser],
+    players: Sequence[DesktopUser],
     steps: int,
     users: Sequence[str],
     seeds: NDArray[np.int64],

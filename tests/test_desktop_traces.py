@@ -16,9 +16,9 @@ from nc_gym.machines.window import Window
 from nc_gym.traces import desktop_paper
 from nc_gym.traces.desktop_dataset import build_desktop_shards
 from nc_gym.traces.desktop_import import import_session
+from nc_gym.traces.desktop_mix import USERS, make_user
 from nc_gym.traces.desktop_recorder import collect_desktop, trace_path
 from nc_gym.traces.desktop_trace import DesktopTrace, ScreenWriter, TraceError, read_screens, read_trace, write_trace
-from nc_gym.traces.desktop_users import USERS, make_user
 from nc_gym.traces.words import split_of
 
 ONE, ZERO = np.ones(1, np.bool_), np.zeros(1, np.int64)
@@ -148,7 +148,7 @@ def test_users_are_seeded_and_differ() -> None:
         return [user.plan(windows) for _ in range(30)]
 
     assert plans("goal", 1) == plans("goal", 1) != plans("goal", 2)
-    assert len({str(plans(name, 1)) for name in USERS}) == 3
+    assert len({str(plans(name, 1)) for name in USERS}) == len(USERS)
     with pytest.raises(ValueError, match="unknown user 'monkey'"):
         make_user("monkey", 0, 0, "train")
 

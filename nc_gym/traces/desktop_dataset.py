@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from nc_gym.machines.desktop_events import HEIGHT, WIDTH
 from nc_gym.machines.pointer import Sprite
+from nc_gym.traces.desktop_mix import USERS
 from nc_gym.traces.desktop_trace import DesktopTrace, TraceError, read_screens, read_trace
-from nc_gym.traces.desktop_users import USERS
 from nc_gym.traces.shards import Job, write_arrays, write_shards
 
 PATCH = 16  # pixels

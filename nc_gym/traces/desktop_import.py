@@ -14,9 +14,9 @@ import numpy as np
 
 from nc_gym.machines.desktop_events import Event, position
 from nc_gym.machines.pointer import Sprite
+from nc_gym.traces.desktop_mix import USERS
 from nc_gym.traces.desktop_paper import read_csv, read_json
 from nc_gym.traces.desktop_trace import DesktopTrace, ScreenWriter, TraceError, decode, write_trace
-from nc_gym.traces.desktop_users import USERS
 
 _READERS = {".csv": read_csv, ".json": read_json}
 _NOTHING = Sprite(np.zeros((1, 1, 4), np.uint8), (0, 0))

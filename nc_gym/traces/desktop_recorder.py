@@ -17,8 +17,9 @@ from nc_gym.machines import desktop_box
 from nc_gym.machines.desktop import XDesktop
 from nc_gym.machines.desktop_events import HEIGHT, WIDTH
 from nc_gym.traces.collecting import Batch, Recording, collect, session_path
+from nc_gym.traces.desktop_hand import Act
+from nc_gym.traces.desktop_mix import DEFAULT_MIX, USERS, make_user, session_user
 from nc_gym.traces.desktop_trace import DesktopTrace, ScreenWriter, read_trace, write_trace
-from nc_gym.traces.desktop_users import DEFAULT_MIX, USERS, Act, make_user, session_user
 from nc_gym.traces.words import Split
 
 _SUFFIX = ".jsonl"

@@ -24,7 +24,8 @@ from rich.table import Table
 
 from nc_gym.machines.desktop import XDesktop
 from nc_gym.machines.desktop_events import HEIGHT, WIDTH, event
-from nc_gym.traces.desktop_users import DEFAULT_MIX, LAUNCHERS, make_user, session_user
+from nc_gym.traces.desktop_mix import DEFAULT_MIX, make_user, session_user
+from nc_gym.traces.desktop_users import LAUNCHERS
 
 _SESSION = 150  # events after which a new user gets a fresh desktop
 _SIZES = (4, 8, 16)

@@ -7,17 +7,14 @@ look only at the window list, never at pixels, and the words they type belong to
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from random import Random
 
 from nc_gym.machines.desktop_events import BIN, BUTTONS, HEIGHT, WIDTH, event
 from nc_gym.machines.window import Window
 from nc_gym.traces.desktop_hand import Act, Hand
-from nc_gym.traces.mix import check_user, draw_user
 from nc_gym.traces.words import Split, random_sum, random_word, unknown_command, weighted
 
-USERS: tuple[str, ...] = ("goal", "slow", "fast")
-DEFAULT_MIX: Mapping[str, float] = {"goal": 0.8, "slow": 0.1, "fast": 0.1}
 PANEL_TOP = HEIGHT - 24
 LAUNCHERS = {"Term": (56, 228), "Calc": (80, 228), "Edit": (104, 228)}
 _MENU = (20, 228)
@@ -273,19 +270,3 @@ class RandomUser:
 
     def _act(self, button: str = "none", key: str = "noop") -> Act:
         return Act(event(*self._at, button, key), "random")
-
-
-def session_user(seed: int, index: int, split: Split, users: Mapping[str, float]) -> str:
-    """Returns which of ``users`` (name to share) plays session ``index`` of the recording ``seed``."""
-    return draw_user("desktop user", seed, index, split, users)
-
-
-def make_user(name: str, seed: int, index: int, split: Split) -> GoalUser | RandomUser:
-    """Returns the user ``name`` (one of ``USERS``) of a session.
-
-    Raises:
-        ValueError: there is no such user.
-    """
-    check_user(name, USERS)
-    rng = Random(f"desktop events/{name}/{seed}/{split}/{index}")
-    return GoalUser(rng, split) if name == "goal" else RandomUser(rng, split, fast=name == "fast")

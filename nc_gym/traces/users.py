@@ -1,8 +1,8 @@
 """Seeded synthetic users: streams of (event, family) pairs that operate a terminal the way people do.
 
 A goal-directed user chooses commands (``commands.py``), makes typing mistakes and repairs them, recalls earlier lines
-and cancels some. A typist (``typist.py``) hits random keys. Both keep their own books and need no feedback from the
-screen.
+and cancels some. A typist (``typist.py``) hits random keys, another user puts pieces together wrongly (``pieces.py``).
+All keep their own books and need no feedback from the screen.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from nc_gym.machines.keys import KEY_INDEX, NOOP, encode
 from nc_gym.traces.commands import DRILL_WEIGHTS, GOAL_WEIGHTS, RECALL_WEIGHTS, CommandChooser
 from nc_gym.traces.home import FAMILY_INDEX, Home
 from nc_gym.traces.mix import check_user, draw_user
+from nc_gym.traces.pieces import PieceUser
 from nc_gym.traces.presses import Events, press
 from nc_gym.traces.typist import Typist
 from nc_gym.traces.words import Split, random_sum, random_word, weighted
 
-USERS: tuple[str, ...] = ("goal", "recall", "typist", "short", "drill")
+USERS: tuple[str, ...] = ("goal", "recall", "typist", "short", "drill", "pieces")
 DEFAULT_MIX: Mapping[str, float] = {"goal": 0.7, "recall": 0.2, "typist": 0.1}
 SHORT_STEPS = (40, 64)
 _IDLE_SHARE = 0.03
@@ -71,6 +72,8 @@ def session_events(user: str, seed: int, index: int, split: Split, steps: int) -
         steps = min(steps, rng.randint(*SHORT_STEPS))
     if user == "typist":
         stream = Typist(rng, split).events()
+    elif user == "pieces":
+        stream = PieceUser(rng, split).events()
     else:
         weights = {"goal": GOAL_WEIGHTS, "drill": DRILL_WEIGHTS}.get(user, RECALL_WEIGHTS)
         stream = GoalUser(rng, split, weights, DRILL_HABITS if user == "drill" else GOAL_HABITS).events()

@@ -1,0 +1,34 @@
+"""Which synthetic user plays a session of the desktop, and how to make one by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from random import Random
+from typing import TypeAlias
+
+from nc_gym.traces.desktop_errands import ErrandUser
+from nc_gym.traces.desktop_users import GoalUser, RandomUser
+from nc_gym.traces.mix import check_user, draw_user
+from nc_gym.traces.words import Split
+
+DesktopUser: TypeAlias = "GoalUser | RandomUser"
+USERS: tuple[str, ...] = ("goal", "slow", "fast", "errand")
+DEFAULT_MIX: Mapping[str, float] = {"goal": 0.8, "slow": 0.1, "fast": 0.1}
+
+
+def session_user(seed: int, index: int, split: Split, users: Mapping[str, float]) -> str:
+    """Returns which of ``users`` (name to share) plays session ``index`` of the recording ``seed``."""
+    return draw_user("desktop user", seed, index, split, users)
+
+
+def make_user(name: str, seed: int, index: int, split: Split) -> DesktopUser:
+    """Returns the user ``name`` (one of ``USERS``) of a session.
+
+    Raises:
+        ValueError: there is no such user.
+    """
+    check_user(name, USERS)
+    rng = Random(f"desktop events/{name}/{seed}/{split}/{index}")
+    if name in ("goal", "errand"):
+        return (GoalUser if name == "goal" else ErrandUser)(rng, split)
+    return RandomUser(rng, split, fast=name == "fast")
