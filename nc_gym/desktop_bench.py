@@ -81,7 +81,7 @@ def record(index: int, steps: int) -> Session:
 
 def speed(rows: int, session: Session, seconds: list[float]) -> DesktopSpeed:
     """Returns the speed of ``rows`` rows whose steps under a session took so many ``seconds``."""
-    moves = [s for s, e in zip(seconds, session.events, strict=False) if not e[2:].any()]
+    moves = _moves(session.events, seconds)
     opened = [
         s
         for s, e, purpose in zip(seconds, session.events, session.purposes, strict=False)
@@ -89,6 +89,11 @@ def speed(rows: int, session: Session, seconds: list[float]) -> DesktopSpeed:
     ]
     kinds = [1e3 * float(np.median(kind)) if kind and rows == 1 else None for kind in (moves, opened)]
     return DesktopSpeed(rows, len(seconds), rows * len(seconds) / sum(seconds), *kinds)
+
+
+def _moves(events: NDArray[np.int64], seconds: list[float]) -> list[float]:
+    """Returns the seconds of the steps that only point somewhere; nearly all of them paint nothing."""
+    return [s for s, event in zip(seconds, events, strict=False) if not event[2:].any()]
 
 
 def replay(step: Callable[[NDArray[np.int64]], object], sessions: list[Session], rows: int) -> list[float]:
@@ -156,11 +161,13 @@ def _bench_neural(folder: Path, device: str, sessions: list[Session], rows: int)
     single = [asdict(speed(1, session, measure(1, [session]))) for session in sessions]
     events = np.concatenate([session.events for session in sessions])
     long = Session(np.resize(events, (FLAT_EVENTS, 4)), [], [])
+    episode = measure(1, [long])
     return {
         "neural": _median(single),
         "neural_batch": asdict(speed(rows, sessions[0], measure(rows, sessions))),
         "neural_environment": _environment("neural", sessions, rows, str(folder), device),
-        "episode_ms": [round(1e3 * s, 3) for s in measure(1, [long])],
+        "episode_ms": [round(1e3 * s, 3) for s in episode],
+        "episode_move_ms": [round(1e3 * s, 3) for s in _moves(long.events, episode)],
     }
 
 
@@ -192,10 +199,23 @@ def table(result: dict[str, Any]) -> Table:
         if one is not None:
             shown.add_row(*cells(name, one))
     if result.get("episode_ms"):
-        tenth = len(result["episode_ms"]) // 10
-        first, last = (np.median(part) for part in (result["episode_ms"][:tenth], result["episode_ms"][-tenth:]))
-        shown.caption = f"a step of one row: {first:.1f} ms in the first {tenth} events, {last:.1f} ms in the last"
+        shown.caption = flatness(result)
     return shown
+
+
+def flatness(result: dict[str, Any]) -> str:
+    """Returns a sentence on how a step's cost grows along an episode.
+
+    The events of the first and the last tenth differ, and a step costs what it paints; pointer moves are alike.
+    """
+    all_steps, moves = (
+        tuple(float(np.median(part)) for part in (ms[: len(ms) // 10], ms[-(len(ms) // 10) :]))
+        for ms in (result["episode_ms"], result["episode_move_ms"])
+    )
+    return (
+        f"{len(result['episode_ms']):,} events in one row: a pointer move takes {moves[0]:.1f} ms in the first and "
+        f"{moves[1]:.1f} ms in the last tenth, any event {all_steps[0]:.1f} and {all_steps[1]:.1f} ms"
+    )
 
 
 def show(result: dict[str, Any]) -> None:

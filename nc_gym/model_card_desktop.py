@@ -62,7 +62,7 @@ def parts(config: NeuralComputerConfig) -> dict[str, str]:
         f"width {c.scout_width}",
         "painter": f"chooses for each damaged patch what it shows, up to {c.versions} earlier states of it included, "
         f"{c.painter_layers} layers",
-        "look": "tells a tile that is drawn what stands around it, and what the log says",
+        "look": "tells a tile that is drawn what stands around it, where the pointer is, and what the log says",
         "renderer": f"flow-matching denoiser, {c.renderer_layers} layers, width {c.renderer_width}, "
         f"{c.denoise_steps} denoising step(s)",
     }

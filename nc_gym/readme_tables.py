@@ -79,11 +79,11 @@ def _host_sentence(result: dict[str, Any]) -> str:
 @_measured("bench_desktop.json", "nc-gym bench desktop --json docs/bench_desktop.json")
 def desktop_speed(result: dict[str, Any]) -> str:
     """Returns the table of ``docs/bench_desktop.json``."""
-    from nc_gym.desktop_bench import cells
+    from nc_gym.desktop_bench import cells, flatness
 
     names = ("neural", "neural_batch", "neural_environment", "real", "real_environment")
     rows = [cells(name, result[name]) for name in names if result.get(name) is not None]
-    return table(("desktop", "rows", "steps/s", "pointer move", "window opening"), rows)
+    return f"{table(('desktop', 'rows', 'steps/s', 'pointer move', 'window opening'), rows)}\n\n{flatness(result)}."
 
 
 def _calls_sentence(result: dict[str, Any]) -> str:

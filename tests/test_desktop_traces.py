@@ -153,6 +153,17 @@ def test_users_are_seeded_and_differ() -> None:
         make_user("monkey", 0, 0, "train")
 
 
+def test_a_user_on_an_errand_throws_windows_in_one_jump_opens_at_once_and_waits() -> None:
+    windows = [Window("Term", 8, 24, 192, 128, False, True, 0)]
+    user = make_user("errand", 0, 0, "train")
+    acts = [act for _ in range(300) for act in user.plan(windows)]
+    buttons = [BUTTONS[act.event[2]] for act in acts]
+    thrown = [i for i in range(len(acts) - 2) if buttons[i : i + 3] == ["left press", "none", "left release"]]
+    assert sum(acts[i + 3].purpose.startswith("open ") for i in thrown[:-1]) > 20
+    idle = "".join("i" if act.purpose == "idle" else " " for act in acts)
+    assert max(map(len, idle.split())) > 20
+
+
 @pytest.mark.parametrize("split", ["train", "eval"])
 def test_users_type_only_words_of_their_split(split: str) -> None:
     user = make_user("goal", 0, 0, split)

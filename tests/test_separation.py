@@ -53,7 +53,7 @@ def words_of(line):
 def file_names(line):
     command, *arguments = line.split() or [""]
     names = arguments if command in FILE_COMMANDS else re.findall(r">\s*(\S+)$", line) if command == "echo" else []
-    return {part for name in names for part in name.split("/") if WORD.fullmatch(part)}
+    return {part for name in names for part in name.split("/") if WORD.fullmatch(part)} & {*words_of(line)}
 
 
 class Recorded:

@@ -104,6 +104,19 @@ def test_typists_enter_only_tokens_of_their_split():
         assert {split_of(command) for command in unknown} == {split}
 
 
+def test_a_user_of_pieces_asks_for_names_that_are_almost_a_files_and_runs_commands_together():
+    almost = joined = 0
+    for events in sessions("pieces", "train"):
+        lines, files = typed_lines(events), set()
+        for line in lines:
+            if match := re.fullmatch(r"(?:touch|echo \w+ >) (\w+)", line):
+                files.add(match[1])
+            if (match := re.fullmatch(r"(?:cat|rm) (\w+)", line)) and match[1] not in files:
+                almost += any(match[1].startswith(name) or name.startswith(match[1]) for name in files)
+            joined += bool(re.match(r"(?:ls|pwd|clear)[a-z]", line))
+    assert almost > SESSIONS and joined > SESSIONS / 2
+
+
 def test_every_key_of_the_keyboard_is_used():
     used = {event for user in USERS for events in sessions(user, "train", 60) for event, _ in events}
     assert used == set(range(len(KEYS)))
