@@ -148,6 +148,12 @@ def test_a_cast_of_another_size_is_left_out_with_a_warning(traces, tmp_path):
     assert len(load_shard(built[0]).screen0) == 1
 
 
+def test_recordings_behind_symbolic_links_are_built_too(traces, tmp_path):
+    (tmp_path / "all").mkdir()
+    (tmp_path / "all" / "yesterday").symlink_to(traces, target_is_directory=True)
+    assert sum(len(load_shard(path).screen0) for path in build(tmp_path / "all", tmp_path / "out")) == SESSIONS
+
+
 def test_a_folder_without_casts_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match=re.escape(f"no .cast file in {tmp_path}; record some first with")):
         build(tmp_path, tmp_path / "out")

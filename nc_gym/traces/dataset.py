@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from nc_gym.machines.terminal import CELL_HEIGHT, CELL_WIDTH, COLUMNS, ROWS, Display
 from nc_gym.traces.cast import Cast, CastError, read_cast
 from nc_gym.traces.home import FAMILIES
-from nc_gym.traces.shards import Job, write_arrays, write_shards
+from nc_gym.traces.shards import Job, find_recordings, write_arrays, write_shards
 
 TILES = ROWS * COLUMNS
 
@@ -144,7 +144,7 @@ def build_shards(
     Raises:
         ShardError: the disk is full or a worker was killed.
     """
-    casts = sorted(Path(traces_dir).rglob("*.cast"))
+    casts = find_recordings(traces_dir, ".cast")
     if not casts:
         raise FileNotFoundError(
             f"no .cast file in {traces_dir}; record some first with 'nc-gym collect terminal --out {traces_dir}'"

@@ -17,7 +17,7 @@ from nc_gym.machines.desktop_events import HEIGHT, WIDTH
 from nc_gym.machines.pointer import Sprite
 from nc_gym.traces.desktop_mix import USERS
 from nc_gym.traces.desktop_trace import DesktopTrace, TraceError, read_screens, read_trace
-from nc_gym.traces.shards import Job, write_arrays, write_shards
+from nc_gym.traces.shards import Job, find_recordings, write_arrays, write_shards
 
 PATCH = 16  # pixels
 TILE = 4  # pixels
@@ -155,7 +155,7 @@ def build_desktop_shards(
     Raises:
         ShardError: the disk is full or a worker was killed.
     """
-    traces = sorted(Path(traces_dir).rglob("*.jsonl"))
+    traces = find_recordings(traces_dir, ".jsonl")
     if not traces:
         raise FileNotFoundError(
             f"no .jsonl file in {traces_dir}; record some first with 'nc-gym collect desktop --out {traces_dir}'"

@@ -27,6 +27,12 @@ class ShardError(RuntimeError):
     """Shards that could not all be written; the recordings and the shards written before are kept."""
 
 
+def find_recordings(folder: str | Path, suffix: str) -> list[Path]:
+    """Returns all recordings below a folder, sorted; folders that are symbolic links count like any other."""
+    found = (Path(at) / name for at, _, names in os.walk(folder, followlinks=True) for name in names)
+    return sorted(path for path in found if path.suffix == suffix)
+
+
 def write_shards(
     recordings: list[Path], out: Path, build: Callable[[Job], tuple[Path, list[str]]], per_shard: int, workers: int,
     progress: bool,
