@@ -154,10 +154,9 @@ def test_training_reads_what_the_computer_read(computer, events, tmp_path, monke
         assert torch.equal(before.versions[b, place][held].long(), batch["states"][batch["version"][p]][held])
 
 
-def test_stale_patches_are_seen_but_never_aimed_at(shard, monkeypatch):
-    """The painter may see patches as they were before their last change; damaged ones must become what is true."""
+def test_stale_patches_are_seen_and_mended(shard, monkeypatch):
+    """The painter may see patches as they were before their last change; they, too, must become what is true."""
     monkeypatch.setattr(patch_batches, "STALE_EVENTS", 1.0)
-    monkeypatch.setattr(patch_batches, "STALE_SHARE", 1.0)
     data = PatchData([shard], tiny_desktop().network, 1000, workers=1)
     true, stale = (data.batch([0, 1, 2], 36, torch.Generator().manual_seed(0), stale) for stale in (False, True))
     shown = [batch["states"][batch["canvas"]] for batch in (true, stale)]
@@ -175,6 +174,10 @@ def test_stale_patches_are_seen_but_never_aimed_at(shard, monkeypatch):
         for batch in (true, stale)
     ]
     assert aims[0] == aims[1] and aims[0]
+    painted = list(zip(stale["patch_event"].tolist(), stale["place"].tolist(), strict=True))
+    for a, p in torch.nonzero((shown[0] != shown[1]).any(-1)).tolist():
+        aim = stale["states"][stale["target"][painted.index((a, p))]].tolist()
+        assert aim == aims[0].get((int(stale["at"][a]), p), shown[0][a, p].tolist())
 
 
 def test_motion_is_found_by_what_moved_and_not_made_up():

@@ -23,7 +23,9 @@ from nc_gym.computer.patches import PatchFile, link_patches, read_patch_shard
 
 SPARE_PATCHES = 4  # unchanged patches that the painter gets per event, as a scout may be wrong
 MOST_PATCHES = 40  # changed patches that the painter gets per event, drawn at random: it paints each by itself
-STALE_EVENTS, STALE_SHARE = 0.3, 0.04  # of the painted events some show up to this share of their patches as they were
+STALE_EVENTS = 0.3  # of the painted events, which show a few patches as they were before their last change,
+MOST_STALE = 6  # up to so many of those that
+RECENT = 4  # so many events before drew: what a wrong scout or painter leaves behind is where things happen
 QUIET_WEIGHT = 0.3  # of an event that changes nothing, against n ** 0.2 of one that changes n patches
 
 
@@ -91,7 +93,8 @@ class PatchData:
             chosen: numbers of the sessions.
             painted: events for the painter, in all.
             generator: source of choices.
-            stale: let the painter's events see a few patches as they were, as the computer may in its closed loop.
+            stale: let some of the painter's events see a few patches as they were, as the computer may in its closed
+                loop; they are to be mended.
         """
         rng = np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
         share = max(1, painted // len(chosen))
@@ -164,11 +167,14 @@ class PatchData:
         weight = np.where(counts > 0, counts.clip(min=1) ** 0.2, QUIET_WEIGHT)
         number = min(painted, len(counts))
         at = np.sort(rng.choice(len(counts), number, replace=False, p=weight / weight.sum()))
-        canvas = _with_stale_patches(file, shown[at], rng) if stale else shown[at]
+        true = shown[at]
+        canvas = np.where(_stale(file, true, at, counts[at] > 0, rng), file.earlier[true], true) if stale else true
         event, place, target, weight_of = [], [], [], []
         for a, t in enumerate(at):
             entries = np.arange(file.lo[first + t], file.hi[first + t])
-            spare = np.setdiff1d(rng.choice(self.config.num_patches, SPARE_PATCHES, replace=False), file.place[entries])
+            wrong = np.setdiff1d(np.flatnonzero(canvas[a] != true[a]), file.place[entries])  # to be mended
+            spare = np.concatenate([wrong, rng.choice(self.config.num_patches, SPARE_PATCHES, replace=False)])
+            spare = np.setdiff1d(spare, file.place[entries])
             n = len(entries)
             if n > MOST_PATCHES:
                 entries = rng.choice(entries, MOST_PATCHES, replace=False)
@@ -176,7 +182,7 @@ class PatchData:
             weight_of.append(np.full(patches, max(n, 1) ** 0.3 / patches))  # or windows would drown typing
             event.append(np.full(patches, a))
             place.append(np.concatenate([file.place[entries].astype(np.int64), spare]))
-            target.append(np.concatenate([entries, canvas[a][spare]]))
+            target.append(np.concatenate([entries, true[a][spare]]))
         events, places = np.concatenate(event), np.concatenate(place)
         entry = canvas[events, places]
         version, age = [], []
@@ -213,16 +219,26 @@ class PatchData:
 _PER_TOKEN = ("event", "moved", "before", "sprite_in", "sprite", "near", "motion", "changes")
 
 
-def _with_stale_patches(file: PatchFile, shown: NDArray, rng: np.random.Generator) -> NDArray:
-    """Lets some painted events see a few patches as they were before their last change, as a wrong scout leaves them.
+def _stale(
+    file: PatchFile, shown: NDArray, at: NDArray, changing: NDArray, rng: np.random.Generator
+) -> NDArray[np.bool_]:
+    """Chooses the patches that painted events see as they were before their last change.
 
     Args:
         file: the shard.
-        shown: the entry that each patch shows (A, patches).
+        shown: the entry that each patch truly shows before each of A events, (A, patches).
+        at: numbers of the events in their session, (A,).
+        changing: which of them change anything, (A,); no other paints.
         rng: source of choices.
+
+    Returns:
+        (A, patches).
     """
-    rate = rng.random((len(shown), 1)) * STALE_SHARE * (rng.random((len(shown), 1)) < STALE_EVENTS)
-    return np.where(rng.random(shown.shape) < rate, file.earlier[shown], shown)
+    when = file.when[shown]
+    recent = (when >= 0) & (when >= at[:, None] - RECENT)
+    lot = np.where(recent, rng.random(shown.shape), 2.0)
+    number = rng.integers(1, MOST_STALE + 1, len(at)) * (changing & (rng.random(len(at)) < STALE_EVENTS))
+    return recent & (lot.argsort(1).argsort(1) < number[:, None])
 
 
 def _pad(arrays: list[NDArray], length: int) -> NDArray:

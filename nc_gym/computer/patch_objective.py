@@ -101,6 +101,8 @@ def losses(net: PatchNetwork, batch: Batch, generator: torch.Generator, corrupte
     codes = states[batch["canvas"]]  # (A, patches, 16)
     kept = codes[event, place]
     changed = damaged[at]
+    stale = batch["canvas"][event, place] != batch["target"]  # whatever is wrong before the event is damage too
+    changed[event[stale], place[stale]] = 1.0
     logits = net.scout.damage(patches)[..., 0].float()
     missed = F.binary_cross_entropy_with_logits(logits, changed, reduction="none").sum(1)
     terms["scout"] = _DAMAGE_WEIGHT * (missed * (1 + changed.sum(1)) ** -0.4).mean()  # or windows would drown typing
