@@ -180,6 +180,25 @@ def test_stale_patches_are_seen_and_mended(shard, monkeypatch):
         assert aim == aims[0].get((int(stale["at"][a]), p), shown[0][a, p].tolist())
 
 
+def test_events_of_a_kind_that_goes_wrong_are_painted_more_often(shard):
+    data = PatchData([shard], tiny_desktop().network, 1000, workers=1)
+    kinds = data.batch([0, 1, 2], 3000, torch.Generator().manual_seed(0))["kind"].numpy()  # of all events
+    assert (data.difficulty.weights(kinds) == 1).all()
+    hard = int(np.bincount(kinds).argmax())
+
+    def share():
+        seeds = range(20)
+        drawn = [data.batch([0, 1, 2], 9, torch.Generator().manual_seed(seed))["kind"].numpy() for seed in seeds]
+        return float((np.concatenate(drawn) == hard).mean())
+
+    before = share()
+    for _ in range(50):
+        data.difficulty.note(kinds, np.where(kinds == hard, 3.0, 0.1).astype(np.float32))
+    weights = data.difficulty.weights(kinds)
+    assert (weights[kinds == hard] > 1).all() and (weights[kinds != hard] < 1).all() and weights.max() <= 4
+    assert share() > 1.3 * before
+
+
 def test_motion_is_found_by_what_moved_and_not_made_up():
     rng = np.random.default_rng(0)
     before = np.zeros((60, 80), np.int64)

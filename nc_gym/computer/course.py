@@ -38,6 +38,9 @@ class Course(Protocol):
     def losses(self, net: Any, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Returns the loss terms, ``total`` among them, and ``token_right`` and ``rendered_right``."""
 
+    def note(self, data: Any, batch: Batch, terms: dict[str, Tensor]) -> None:
+        """Lets the data know how a batch went, for the choice of the next ones."""
+
     def probe(self, net: Any, data: Any, shard: Path, computer: NeuralComputer, steps: int) -> dict[str, float]:
         """Measures held-out sessions: teacher-forced (of ``net``) and in closed loop (of ``computer``)."""
 
@@ -65,6 +68,9 @@ class TokenCourse:
     def losses(self, net: Any, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """See ``Course``."""
         return objective.losses(net, batch, generator)
+
+    def note(self, data: TokenData, batch: Batch, terms: dict[str, Tensor]) -> None:
+        """See ``Course``: all sessions are drawn alike."""
 
     def probe(self, net: Any, data: TokenData, shard: Path, computer: NeuralComputer, steps: int) -> dict[str, float]:
         """See ``Course``."""
@@ -105,6 +111,10 @@ class PatchCourse:
     def losses(self, net: Any, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """See ``Course``."""
         return patch_objective.losses(net, batch, generator, corrupted=True)
+
+    def note(self, data: PatchData, batch: Batch, terms: dict[str, Tensor]) -> None:
+        """See ``Course``."""
+        data.difficulty.note(batch["kind"].cpu().numpy(), terms["event_loss"].cpu().numpy())
 
     def probe(self, net: Any, data: PatchData, shard: Path, computer: NeuralComputer, steps: int) -> dict[str, float]:
         """See ``Course``."""

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from nc_gym.computer.codec import fit_codec
+from nc_gym.computer.difficulty import Difficulty
 from nc_gym.computer.objective import Batch
 from nc_gym.computer.patch_geometry import tiles_near
 from nc_gym.computer.patch_network import PatchNetwork
@@ -85,6 +86,7 @@ class PatchData:
         self.files = [PatchFile.load(p) for p in paths]
         self.sessions = [(f, s) for f, file in enumerate(self.files) for s in range(len(file.family))]
         self.max_events = max_events
+        self.difficulty = Difficulty(network.config)
 
     def batch(self, chosen: list[int], painted: int, generator: torch.Generator, stale: bool = False) -> Batch:
         """Returns a batch of sessions, with about ``painted`` of their events for the painter.
@@ -114,7 +116,7 @@ class PatchData:
             columns.setdefault("change_token", []).append(part.log["change_event"] + b * T)
             columns.setdefault("at", []).append(part.painter["at"] + b * T)
             columns.setdefault("patch_event", []).append(part.painter["patch_event"] + events)
-            for name in ("place", "age", "weight"):
+            for name in ("place", "age", "weight", "kind"):
                 columns.setdefault(name, []).append(part.painter[name])
             events += len(part.painter["at"])
         arrays = log | {name: np.concatenate(values) for name, values in columns.items()}
@@ -157,14 +159,15 @@ class PatchData:
             "change_state": changed,
             "change_event": file.when[changed].astype(np.int64),
         }
-        return _Part(f, log, self._painted(file, first, counts, shown, painted, rng, stale))
+        kinds = self.difficulty.kinds(events, counts)
+        return _Part(f, log, self._painted(file, first, counts, kinds, shown, painted, rng, stale))
 
     def _painted(
-        self, file: PatchFile, first: int, counts: NDArray, shown: NDArray, painted: int, rng: np.random.Generator,
-        stale: bool,
+        self, file: PatchFile, first: int, counts: NDArray, kinds: NDArray, shown: NDArray, painted: int,
+        rng: np.random.Generator, stale: bool,
     ) -> dict[str, NDArray]:  # fmt: skip
-        """Chooses events of a session for the painter and gathers what it needs."""
-        weight = np.where(counts > 0, counts.clip(min=1) ** 0.2, QUIET_WEIGHT)
+        """Chooses events of a session for the painter, hard ones more often, and gathers what it needs."""
+        weight = np.where(counts > 0, counts.clip(min=1) ** 0.2, QUIET_WEIGHT) * self.difficulty.weights(kinds)
         number = min(painted, len(counts))
         at = np.sort(rng.choice(len(counts), number, replace=False, p=weight / weight.sum()))
         true = shown[at]
@@ -194,6 +197,7 @@ class PatchData:
         return {
             "at": at, "canvas": canvas, "patch_event": events, "place": places, "target": np.concatenate(target),
             "version": np.stack(version, 1), "age": np.stack(age, 1), "weight": np.concatenate(weight_of),
+            "kind": kinds[at],
         }  # fmt: skip
 
     def _number_states(self, parts: list[_Part]):  # type: ignore[no-untyped-def]  # array and a local function

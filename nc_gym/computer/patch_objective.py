@@ -81,7 +81,7 @@ def log_terms(net: PatchNetwork, batch: Batch, encoded: Tensor) -> tuple[Tensor,
 
 
 def losses(net: PatchNetwork, batch: Batch, generator: torch.Generator, corrupted: bool) -> dict[str, Tensor]:
-    """Returns the loss terms, ``total`` among them, and detached measures of teacher-forced accuracy.
+    """Returns the loss terms, ``total`` among them, detached measures of teacher-forced accuracy and ``event_loss``.
 
     Args:
         net: the network.
@@ -121,13 +121,16 @@ def losses(net: PatchNetwork, batch: Batch, generator: torch.Generator, corrupte
     share = paint.source[p, t].float().log_softmax(-1)[:, DRAW]
     likelihood = torch.logaddexp((copy[p, t] + 1e-9).log(), share + drawn)
     weight = batch["weight"][p].float() / (kept.shape[1] * taken[p, t])
-    terms["tiles"] = -(likelihood * weight).sum() / len(at)
+    each = -likelihood * weight
+    terms["tiles"] = each.sum() / len(at)
     pick = (torch.rand(len(slot), generator=generator) < RENDER_SHARE).to(h.device)
     condition = net.renderer.condition(slot[pick], beside[pick], row[pick], column[pick])
     error, rendered_right = flow_matching(net.codec, net.renderer, target[p, t][pick], condition, generator)
     terms["render"] = error / pick.sum().clamp(min=1)
     terms["total"] = torch.stack(list(terms.values())).sum()
     with torch.no_grad():
+        per_event = torch.zeros(2, len(at), device=h.device).index_add(1, event[p], torch.stack([each, weight]))
+        terms["event_loss"] = per_event[0] / per_event[1].clamp(min=1e-9)  # (A,), the mean over its tiles
         terms["rendered_right"] = rendered_right
         terms["damage_recall"] = ((logits > 0) & (changed == 1)).sum() / changed.sum().clamp(min=1)
         terms["damage_precision"] = ((logits > 0) & (changed == 1)).sum() / (logits > 0).sum().clamp(min=1)

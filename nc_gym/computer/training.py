@@ -170,6 +170,7 @@ class Trainer:
             terms = self.objective(batch, self.generator)
             self.accelerator.backward(terms["total"])
             norm = self.optimizer.step(rate_scale(self.minutes, r))
+            self.course.note(self.data, batch, terms)
             seconds = self._main_process_says(time.perf_counter() - start)
             self.steps += 1
             self.minutes += seconds / 60
