@@ -33,6 +33,7 @@ parser.add_argument("--envs", type=int, default=16, help="computers in one batch
 parser.add_argument("--rollout", type=int, default=64, help="steps of each computer between two updates")
 parser.add_argument("--seed", type=int, default=0)
 args = parser.parse_args()
+print("Expect the mean return to rise from rollout to rollout, in under two minutes.")
 
 batch = gym.make_vec(
     args.env, num_envs=args.envs, obs="chars", actions="words", autoreset_mode="SameStep", machine=args.machine,

@@ -34,6 +34,9 @@ parser.add_argument("--out", type=Path, default=Path("runs/own_traces"))
 
 def main() -> None:
     args = parser.parse_args()
+    print(
+        "Expect a folder of casts and one of weights in under two minutes; so little training changes next to nothing."
+    )
     traces = args.out / "traces"
     recorded = collect_terminal(args.sessions, args.steps, args.seed, traces, "train", 2, DEFAULT_MIX)
     print(f"recorded {recorded} sessions of real bash: {traces}")

@@ -25,6 +25,7 @@ parser.add_argument("--steps", type=int, default=200)
 parser.add_argument("--seed", type=int, default=0)
 parser.add_argument("--out", type=Path, default=Path("random.mp4"))
 args = parser.parse_args()
+print("Expect a video of a few seconds, in half a minute: a prompt, and what happens to it when a monkey types.")
 
 env = gym.make(args.env, machine=args.machine, weights=args.weights, render_mode="rgb_array")
 env.action_space.seed(args.seed)

@@ -1,7 +1,7 @@
 """Train PPO of Stable-Baselines3 inside the neural terminal, then test the same policy on real bash.
 
     python examples/train_ppo.py                    # a quick look: under two minutes, nothing solved yet
-    python examples/train_ppo.py --steps 400000     # the recipe of agents/terminal_echo_ppo, some ten minutes
+    python examples/train_ppo.py --steps 400000     # that of agents/ppo.yml, some ten minutes
 
 The policy never sees the real machine before the test. Expect the mean return on both machines to rise with the steps,
 from about 0.002 (random keys) towards 1, and the two machines to agree. `nc-gym agent train` does the same with
@@ -35,6 +35,7 @@ parser.add_argument("--seed", type=int, default=0)
 parser.add_argument("--weights", default=None, help="weights folder; the shipped one if not given")
 parser.add_argument("--out", type=Path, default=Path("runs/train_ppo.zip"), help="where the policy goes")
 args = parser.parse_args()
+print("Expect the mean return to rise with the steps, on both machines alike; the default solves nothing yet.")
 
 
 def make_envs(machine: str, rows: int, split: str) -> VecMonitor:

@@ -98,7 +98,7 @@ def parse_card(path: Path) -> Card:
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
         kind = kind_of(table["machine"], _places(table.get("places", {})))
-        boots = tuple(tuple(script_events(text, {}, kind.inputs)) for text in table["boots"])
+        boots = tuple(tuple(script_events(text, {}, kind.inputs)) for text in table.get("boots", [""]))
         words = tuple(table.get("words", ()))
         cards = [_environment(entry, len(boots), words, kind) for entry in table["environments"]]
         environments = {card.id: card for card in cards}

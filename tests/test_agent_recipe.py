@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -47,17 +48,30 @@ def test_an_entry_of_the_environment_wins_over_the_default(tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-def test_the_zoo_trains_with_the_shipped_recipe(tmp_path: Path) -> None:
+@pytest.mark.parametrize("algorithm, recipe", [("ppo", "ppo.yml"), ("ppo_lstm", "recurrent_ppo.yml")])
+def test_the_zoo_trains_with_the_shipped_recipes(algorithm: str, recipe: str, tmp_path: Path) -> None:
     """The documented command, on real bash and cut short; its evaluation environment sees characters, too."""
     if importlib.util.find_spec("rl_zoo3") is None:  # an import would patch TimeLimit
         pytest.skip("needs the zoo extra")
     command = [
-        sys.executable, "-m", "rl_zoo3.train", "--algo", "ppo", "--env", ECHO, "--gym-packages", "nc_gym",
-        "--conf-file", "agents/ppo.yml", "--env-kwargs", "machine:'real'", "-n", "64", "--eval-freq", "32",
+        sys.executable, "-m", "rl_zoo3.train", "--algo", algorithm, "--env", ECHO, "--gym-packages", "nc_gym",
+        "--conf-file", f"agents/{recipe}", "--env-kwargs", "machine:'real'", "-n", "64", "--eval-freq", "32",
         "--eval-episodes", "1", "-params", "n_envs:2", "n_steps:16", "batch_size:16", "-f", str(tmp_path),
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=600)
     assert done.returncode == 0, done.stderr[-2000:]
-    (folder,) = (tmp_path / "ppo").iterdir()
+    (folder,) = (tmp_path / algorithm).iterdir()
     assert {"TerminalEcho-v0.zip", "evaluations.npz"} & {path.name for path in folder.rglob("*")}
     assert list(folder.rglob("*.zip"))
+
+
+@pytest.mark.slow
+def test_the_zoo_trains_in_the_neural_terminal_as_the_readme_says(tmp_path: Path) -> None:
+    """README's command as it stands, cut to its first rollout."""
+    if importlib.util.find_spec("rl_zoo3") is None:
+        pytest.skip("needs the zoo extra")
+    (line,) = re.findall(r"^python -m rl_zoo3\.train .*$", (ROOT / "README.md").read_text(), re.M)
+    command = [sys.executable, *line.split()[1:], "-n", "4096", "-f", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=600)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert list(tmp_path.rglob("TerminalEcho-v0.zip"))

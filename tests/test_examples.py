@@ -38,7 +38,14 @@ def test_every_example_is_run_here() -> None:
 def test_example_runs_and_says_what_came_out(name: str, tmp_path: Path, tiny_weights: Path) -> None:
     arguments, printed = SMALL[name]
     option = "--start" if name == "own_traces" else "--weights"
-    assert printed in run(name, f"{arguments} {option} {tiny_weights}", tmp_path)
+    out = run(name, f"{arguments} {option} {tiny_weights}", tmp_path)
+    assert out.startswith("Expect ") and printed in out
+
+
+@pytest.mark.slow
+def test_search_with_forks_solves_a_task_in_the_shipped_terminal_and_on_real_bash(tmp_path: Path) -> None:
+    out = run("fork_search", "", tmp_path)
+    assert "neural: solved" in out and "real bash: solved" in out
 
 
 @pytest.mark.parametrize("name", SMALL)

@@ -156,7 +156,6 @@ def test_cards_registry_and_docstring_list_the_same_ids() -> None:  # A7
         ('letters = "abcdefghijklmnopqrstuvwxyz"', 'letters = "a"', "TerminalEcho-v0: .*no values for split 'test'"),
         ("length = [2, 4]", "length = [2, 40]", "instruction.* characters"),
         ("typing_share = 0.5", "typing_share = 1.5", "typing_share is 1.5"),
-        ('boots = [""] ', "", "field 'boots' is missing"),
         ("reward_threshold", "reward_treshold", "unknown environment field 'reward_treshold'"),
         ('machine = "terminal"', "machine = terminal", "card.toml: Invalid value"),
     ],
