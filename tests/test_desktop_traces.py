@@ -70,7 +70,7 @@ def test_recording_goes_on_where_it_stopped(recording: Path) -> None:
     path.unlink()
     assert collect_desktop(4, 40, 5, recording, workers=1, users={"goal": 0.6, "fast": 0.4}, progress=False) == 1
     assert path.read_text() == first and trace_path(recording, 2).stat().st_mtime_ns == before
-    with pytest.raises(ValueError, match=r"holds a recording with seed, split and steps \(5, 'train', 40\), not \(6,"):
+    with pytest.raises(ValueError, match=r"seed, split, steps and users \(5, 'train', 40, .*\), not \(6,"):
         collect_desktop(4, 40, 6, recording, progress=False)
 
 

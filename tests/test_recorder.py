@@ -141,10 +141,14 @@ def test_a_larger_number_of_sessions_continues_a_recording(reference, tmp_path):
     assert contents(tmp_path).items() <= contents(reference).items()
 
 
-@pytest.mark.parametrize("other", [{"seed": SEED + 1}, {"steps": STEPS + 1}, {"split": "eval"}])
+@pytest.mark.parametrize(
+    "other", [{"seed": SEED + 1}, {"steps": STEPS + 1}, {"split": "eval"}, {"users": {"drill": 1.0}}]
+)
 def test_another_recording_is_not_mixed_into_a_folder(reference, other):
     before = contents(reference)
-    with pytest.raises(ValueError, match=r"holds a recording with seed, split and steps \(7, 'train', 20\), not .*:"):
+    with pytest.raises(
+        ValueError, match=r"holds a recording with seed, split, steps and users \(7, 'train', 20, .*\), not .*:"
+    ):
         collect(reference, sessions=SESSIONS + 1, workers=1, **other)
     assert contents(reference) == before
 

@@ -19,6 +19,8 @@ from nc_gym.traces import parallel
 from nc_gym.traces.words import SPLITS, Split
 
 _FOLDER_SIZE = 1000
+Made = tuple[int, str, int, Mapping[str, float]]
+"""Seed, split, steps and users of a recording."""
 
 
 class RecordingError(RuntimeError):
@@ -63,8 +65,8 @@ class Recording:
         if not self.users or any(name not in known for name in self.users):
             raise ValueError(f"users are {sorted(self.users)}; expected some of {', '.join(known)} with their shares")
 
-    def check_same(self, found: Callable[[Path], tuple[int, str, int]]) -> None:
-        """Refuses to mix two recordings in one folder; ``found`` reads seed, split and steps from a session's file.
+    def check_same(self, found: Callable[[Path], Made]) -> None:
+        """Refuses to mix two recordings in one folder; ``found`` reads from a session's file what made it.
 
         Raises:
             ValueError: the folder holds another recording.
@@ -72,10 +74,10 @@ class Recording:
         first = min(self.out.glob(f"*/*{self.suffix}"), default=None)
         if first is None:
             return
-        there, asked = found(first), (self.seed, self.split, self.steps)
+        there, asked = found(first), (self.seed, self.split, self.steps, self.users)
         if there != asked:
             raise ValueError(
-                f"{self.out} holds a recording with seed, split and steps {there}, not {asked}: "
+                f"{self.out} holds a recording with seed, split, steps and users {there}, not {asked}: "
                 "choose another folder, or ask for the same values to resume it"
             )
 

@@ -16,7 +16,7 @@ import numpy as np
 from nc_gym.machines import desktop_box
 from nc_gym.machines.desktop import XDesktop
 from nc_gym.machines.desktop_events import HEIGHT, WIDTH
-from nc_gym.traces.collecting import Batch, Recording, collect, session_path
+from nc_gym.traces.collecting import Batch, Made, Recording, collect, session_path
 from nc_gym.traces.desktop_hand import Act
 from nc_gym.traces.desktop_mix import DEFAULT_MIX, USERS, make_user, session_user
 from nc_gym.traces.desktop_trace import DesktopTrace, ScreenWriter, read_trace, write_trace
@@ -63,15 +63,15 @@ def collect_desktop(
     """
     recording = Recording(Path(out), _SUFFIX, steps, seed, split, dict(users))
     recording.check(sessions, workers, USERS)
-    recording.check_same(_made_with)
+    recording.check_same(lambda first: _made_with(first, recording))
     record = partial(_record, packages=package_versions())
     return collect(recording, sessions, workers, _ROWS_PER_WORKER, record, "its desktop died or hung", progress)
 
 
-def _made_with(first: Path) -> tuple[int, str, int]:
-    """Returns seed, split and steps of a session."""
-    trace = read_trace(first)
-    return trace.info["seed"], trace.info["split"], len(trace.events)
+def _made_with(first: Path, asked: Recording) -> Made:
+    """Returns what made a session."""
+    info, steps = (trace := read_trace(first)).info, len(trace.events)
+    return info["seed"], info["split"], steps, info.get("users", asked.users)  # older ones do not say
 
 
 def package_versions() -> dict[str, str]:
@@ -97,7 +97,7 @@ class _Session:
         name = session_user(seed, index, split, recording.users)
         info = {
             "machine": "desktop", "seed": seed, "session": index, "split": split, "user": name,
-            "display": _DISPLAY, "packages": dict(packages),
+            "users": recording.users, "display": _DISPLAY, "packages": dict(packages),
         }  # fmt: skip
         self.path = recording.path(index)
         self.path.parent.mkdir(parents=True, exist_ok=True)

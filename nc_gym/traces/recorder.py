@@ -10,7 +10,7 @@ import numpy as np
 from nc_gym.machines.keys import NOOP
 from nc_gym.machines.terminal import COLUMNS, ROWS, BashTerminal
 from nc_gym.traces.cast import Cast, read_cast, write_cast
-from nc_gym.traces.collecting import Batch, Recording, collect, session_path
+from nc_gym.traces.collecting import Batch, Made, Recording, collect, session_path
 from nc_gym.traces.users import DEFAULT_MIX, USERS, session_events, session_user
 from nc_gym.traces.words import Split
 
@@ -54,15 +54,15 @@ def collect_terminal(
     """
     recording = Recording(Path(out), _SUFFIX, steps, seed, split, dict(users))
     recording.check(sessions, workers, USERS)
-    recording.check_same(lambda first: _made_with(first, steps))
+    recording.check_same(lambda first: _made_with(first, recording))
     return collect(recording, sessions, workers, _ROWS_PER_WORKER, _record, "its shell died or hung", progress)
 
 
-def _made_with(first: Path, steps: int) -> tuple[int, str, int]:
-    """Returns seed, split and steps of a cast; a short one may come from a recording with any number of ``steps``."""
+def _made_with(first: Path, asked: Recording) -> Made:
+    """Returns what made a cast; a short one may come from a recording with any number of steps."""
     cast = read_cast(first)
-    found = steps if cast.info["user"] == "short" else len(cast.events)
-    return cast.info["seed"], cast.info["split"], found
+    steps = asked.steps if cast.info["user"] == "short" else len(cast.events)
+    return cast.info["seed"], cast.info["split"], steps, cast.info.get("users", asked.users)  # older ones do not say
 
 
 def _record(batch: Batch) -> tuple[int, list[int]]:
@@ -78,7 +78,7 @@ def _record(batch: Batch) -> tuple[int, list[int]]:
     for row in np.flatnonzero(~broken):
         info = {
             "machine": "terminal", "seed": seed, "session": batch.indices[row], "split": split,
-            "user": users[row], "geometry": [ROWS, COLUMNS], "sandbox": _SANDBOX,
+            "user": users[row], "users": recording.users, "geometry": [ROWS, COLUMNS], "sandbox": _SANDBOX,
         }  # fmt: skip
         events, families = ([pair[k] for pair in pairs[row]] for k in (0, 1))
         text = [data.decode("utf-8", "replace") for data in outputs[row]]
