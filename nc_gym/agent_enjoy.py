@@ -13,22 +13,26 @@ from nc_gym.agent_file import TrainedAgent
 from nc_gym.vector_env import ComputerVectorEnv
 
 
-def watch(agent: TrainedAgent, machine: str, seed: int, episodes: int, fps: float, weights: str | None = None) -> None:
+def watch(
+    agent: TrainedAgent, machine: str, seed: int, episodes: int, fps: float, weights: str | None = None,
+    argmax: bool = True,
+) -> None:  # fmt: skip
     """Shows episodes step by step.
 
     Args:
         agent: who plays.
         machine: "neural" or "real".
-        seed: of the first episode; the next ones follow.
+        seed: of the first episode; the next ones follow. Also of the draws.
         episodes: how many.
         fps: steps per second at most.
         weights: folder of the network's weights; None takes the shipped one.
+        argmax: takes the likeliest actions if true, else draws them.
     """
     if machine == "both":
         raise ValueError("machine='both' cannot be shown as text; add --video FILE, or choose neural or real")
     setting = setting_of(agent, machine, weights, "auto")
     envs = setting.open(1, "Disabled", render_mode="ansi")
-    player = PolicyPlayer(agent, True, seed)
+    player = PolicyPlayer(agent, argmax, seed)
     try:
         for k in range(episodes):
             _play(envs, player, seed + k, fps)

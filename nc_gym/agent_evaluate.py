@@ -22,7 +22,8 @@ from rich.table import Table
 
 import nc_gym
 from nc_gym.agent_env import EnvSetting
-from nc_gym.agent_file import RESULTS, AgentError, Score, TrainedAgent, sha256
+from nc_gym.agent_file import Score, TrainedAgent, sha256
+from nc_gym.registration import load_card
 from nc_gym.vector_env import ComputerVectorEnv
 
 ROWS = 32  # episodes played at a time
@@ -116,7 +117,7 @@ class PolicyPlayer:
     def __init__(self, agent: TrainedAgent, argmax: bool, seed: int) -> None:
         self.agent = agent
         self.argmax: bool | None = argmax
-        self.name = agent.training["algorithm"] if agent.training else "policy"
+        self.name = str(agent.training["algorithm"])
         self._seed, self._draws = seed, 0
         self._state: Any = None
         self._starts = np.ones(0, np.bool_)
@@ -198,16 +199,19 @@ def evaluate(setting: EnvSetting, player: Player, episodes: int, seed: int, prog
         env=setting.env, obs=setting.obs, actions=setting.preset, split=setting.split, player=player.name,
         machine=setting.machine, argmax=player.argmax, episodes=episodes, seed=seed,
         success_rate=float(np.mean([episode.solved for episode in played])),
-        mean_return=float(np.mean(totals)), std_return=float(np.std(totals)), audited_rate=_audited_rate(played),
+        mean_return=float(np.mean(totals)), std_return=float(np.std(totals)),
+        audited_rate=_audited_rate(setting, played),
         failed_seeds=tuple(episode.seed for episode in played if not episode.solved),
         nc_gym=nc_gym.__version__, package_sha256=sha256(Path(nc_gym.__file__).parent),
         weights_sha256=sha256(weights) if weights else None, policy_sha256=sha256(policy) if policy else None,
     )  # fmt: skip
 
 
-def _audited_rate(played: Sequence[Episode]) -> float | None:
+def _audited_rate(setting: EnvSetting, played: Sequence[Episode]) -> float | None:
+    """Returns the share of episodes that the true state confirms; None where it is not asked."""
     audits = [episode.audited for episode in played if episode.audited is not None]
-    return float(np.mean(audits)) if audits else None
+    audited = load_card(setting.card).environments[setting.env].task.audited
+    return float(np.mean(audits)) if audits and audited else None
 
 
 def evaluate_all(
@@ -240,12 +244,6 @@ def show(scores: Sequence[Score]) -> None:
 
 
 def setting_of(agent: TrainedAgent, machine: str, weights: str | None, device: str) -> EnvSetting:
-    """Returns where a trained agent is tested: its own environment with test parameters.
-
-    Raises:
-        AgentError: nothing says what the agent was trained for.
-    """
-    if agent.training is None:
-        raise AgentError(f"{agent.path} has no {RESULTS} beside it that names its environment; train it again")
+    """Returns where a trained agent is tested: its own environment with test parameters."""
     training = agent.training
     return EnvSetting(training["env"], machine, training["obs"], training["actions"], "test", weights, device)

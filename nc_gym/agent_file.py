@@ -19,6 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 
+from nc_gym.agent_env import EnvSetting
+from nc_gym.opening import Options, open_actions
+from nc_gym.paths import data_root
+
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
 
@@ -107,36 +111,74 @@ class TrainedAgent:
         name: of its folder.
         path: of its zip; None for a model that is only in memory.
         model: the Stable-Baselines3 model.
-        training: what ``results.json``, or else the zip itself, says about it; None if nothing does.
+        training: what ``results.json``, or else the zip itself, says about it.
     """
 
     name: str
     path: Path | None
     model: BaseAlgorithm
-    training: dict[str, Any] | None
+    training: dict[str, Any]
 
 
 def load_agent(path: Path, trust: bool = False) -> TrainedAgent:
     """Loads a policy.
 
     Args:
-        path: an agent's folder, or the zip in it.
+        path: see ``find_policy``.
         trust: load it even if no ``results.json`` names its sha256.
 
     Raises:
         FileNotFoundError: there is no such policy.
-        AgentError: the zip is not the one that ``results.json`` describes.
+        AgentError: the zip is not the one that ``results.json`` describes, nothing says what it was trained for, or its
+            actions mean something else by now.
         gymnasium.error.DependencyNotInstalled: stable_baselines3 is missing.
     """
-    policy = path / POLICY if path.is_dir() else path
-    if not policy.is_file():
-        raise FileNotFoundError(f"no policy at {policy}; pass the folder or the policy.zip of an agent")
+    policy = find_policy(path)
     results = _read_results(policy.with_name(RESULTS))
     if not trust:
         _check_hash(policy, results)
     training = results["training"] if results else read_memo(policy).get("plan")
-    model = algorithm_class(training["algorithm"] if training else "ppo").load(policy, device="cpu")
+    if training is None:
+        raise AgentError(
+            f"{policy} does not say what it was trained for: it has no {RESULTS} beside it and no {MEMO} in it; "
+            "use a policy that `nc-gym agent train` wrote"
+        )
+    _check_names(policy, training)
+    model = algorithm_class(training["algorithm"]).load(policy, device="cpu")
     return TrainedAgent(policy.resolve().parent.name, policy, model, training)
+
+
+def find_policy(path: Path) -> Path:
+    """Returns the zip at ``path``, an agent's folder or the zip in it; a shipped agent is found from any folder.
+
+    Raises:
+        FileNotFoundError: there is none, neither here nor below ``data_root()``.
+    """
+    places = [place / POLICY if place.is_dir() else place for place in (path, data_root() / path)]
+    for policy in places:
+        if policy.is_file():
+            return policy
+    tried = " or ".join(dict.fromkeys(repr(str(place)) for place in places))
+    raise FileNotFoundError(f"no policy at {tried}; pass the folder or the policy.zip of an agent")
+
+
+def names_sha256(setting: EnvSetting) -> str:
+    """Returns the sha256 of the names of a setting's actions, in their order: what a policy's outputs mean."""
+    names = open_actions(Options(setting.card, setting.env, actions=setting.actions)).names
+    return hashlib.sha256(json.dumps(names).encode()).hexdigest()
+
+
+def _check_names(policy: Path, training: dict[str, Any]) -> None:
+    expected = training.get("actions_sha256")
+    if expected is None:  # an older version trained it
+        return
+    env, actions = training["env"], training["actions"]
+    found = names_sha256(EnvSetting(env, actions=actions))
+    if found != expected:
+        raise AgentError(
+            f"{policy} was trained when the names of actions={actions!r} of {env} had sha256 {expected}, now it is "
+            f"{found}; restore the card's list of words, or train it again"
+        )
 
 
 def _read_results(path: Path) -> dict[str, Any] | None:
@@ -188,7 +230,7 @@ def algorithm_class(name: str) -> type[BaseAlgorithm]:
         from stable_baselines3 import PPO
     except ImportError:
         raise gym.error.DependencyNotInstalled(
-            'a trained policy needs stable_baselines3: pip install "nc-gym[sb3]"'
+            'a trained policy needs stable_baselines3: pip install ".[sb3]" in the checkout'
         ) from None
     classes: dict[str, type[BaseAlgorithm]] = {"ppo": PPO, "maskable_ppo": MaskablePPO, "recurrent_ppo": RecurrentPPO}
     return classes[name]
@@ -196,8 +238,6 @@ def algorithm_class(name: str) -> type[BaseAlgorithm]:
 
 def check_fits(agent: TrainedAgent, env_id: str, actions: str) -> None:
     """Raises AgentError unless the agent was trained for this environment and this action preset."""
-    if agent.training is None:
-        return
     for name, wanted in (("env", env_id), ("actions", actions)):
         if agent.training[name] != wanted:
             raise AgentError(

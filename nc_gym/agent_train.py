@@ -39,6 +39,7 @@ from nc_gym.agent_file import (
     TrainedAgent,
     algorithm_class,
     load_agent,
+    names_sha256,
     read_memo,
     sha256,
     write_results,
@@ -75,7 +76,7 @@ class Plan:
         setting = {name: value for name, value in asdict(self.setting).items() if name not in ("weights", "device")}
         return {
             "algorithm": self.algorithm, **setting, "actions": self.setting.preset,
-            "weights_sha256": sha256(weights) if weights else None,
+            "actions_sha256": names_sha256(self.setting), "weights_sha256": sha256(weights) if weights else None,
             "seed": self.seed, "num_envs": self.num_envs, "hyperparameters": self.hyperparameters,
         }  # fmt: skip
 
@@ -177,12 +178,11 @@ def _resume(plan: Plan, out: Path, envs: VecMonitor) -> tuple[BaseAlgorithm, lis
     if not found:
         return _new_model(plan, envs), []
     memo = read_memo(found[-1])
-    plain = json.loads(json.dumps(plan.describe()))
-    if different := [name for name in plain if plain[name] != memo["plan"].get(name)]:
+    plain, started = json.loads(json.dumps(plan.describe())), memo["plan"]
+    known = [name for name in plain if name in started]  # an older version wrote less
+    if different := [name for name in known if plain[name] != started[name]]:
         name = different[0]
-        raise AgentError(
-            f"{out} was started with {name}={memo['plan'].get(name)!r}, not {plain[name]!r}; choose another --out"
-        )
+        raise AgentError(f"{out} was started with {name}={started[name]!r}, not {plain[name]!r}; choose another --out")
     model = algorithm_class(plan.algorithm).load(found[-1], env=envs, device=plan.setting.device)
     model.set_random_seed((plan.seed + model.num_timesteps) % 2**31)  # not the first episodes again
     return model, [Point(**point) for point in memo["points"]]

@@ -74,11 +74,13 @@ def record(
     episodes: Annotated[int, typer.Option(min=1, help="How many.")] = 1,
     weights: Weights = None,
     trust: Trust = False,
+    drawn: Annotated[bool, typer.Option("--drawn", help="Draw a policy's actions, by the seed.")] = False,
 ) -> None:
     """Film an agent in an environment."""
     from nc_gym.recording import record_episodes
 
-    record_episodes(env, agent, machine.value, video, seed, episodes, str(weights) if weights else None, trust)
+    folder = str(weights) if weights else None
+    record_episodes(env, agent, machine.value, video, seed, episodes, folder, trust, argmax=not drawn)
 
 
 @app.command(

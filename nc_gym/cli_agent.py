@@ -98,7 +98,7 @@ def train(
 @app.command(
     epilog=examples(
         "nc-gym agent evaluate agents/terminal_echo_ppo --machine real --episodes 100 --argmax --json a.json",
-        "nc-gym agent evaluate agents/terminal_echo_ppo --machine both --baselines --argmax",
+        "nc-gym agent evaluate agents/terminal_echo_ppo --machine both --baselines --both-modes --json a.json",
     )
 )
 def evaluate(
@@ -107,6 +107,7 @@ def evaluate(
     episodes: Episodes = 100,
     seed: TestSeed = 12345,
     argmax: Annotated[bool, typer.Option("--argmax", help="Take the likeliest action instead of drawing one.")] = False,
+    both_modes: Annotated[bool, typer.Option("--both-modes", help="Test both: likeliest and drawn actions.")] = False,
     baselines: Annotated[bool, typer.Option("--baselines", help="Also test random keys and the oracle.")] = False,
     json: Annotated[Path | None, typer.Option(help="Write the scores here, in the schema of results.json.")] = None,
     weights: Weights = None,
@@ -117,13 +118,15 @@ def evaluate(
     from nc_gym.agent_evaluate import evaluate_all, setting_of, show
     from nc_gym.agent_file import load_agent, write_results
 
+    if argmax and both_modes:
+        raise ValueError("--argmax and --both-modes are given; choose one: --both-modes tests argmax, too")
     loaded = load_agent(agent, trust)
     machines = ("real", "neural") if machine is Machines.both else (machine.value,)
     settings = [setting_of(loaded, name, str(weights) if weights else None, device) for name in machines]
-    scores = evaluate_all(loaded, settings, (argmax,), baselines, episodes, seed)
+    modes = (True, False) if both_modes else (argmax,)
+    scores = evaluate_all(loaded, settings, modes, baselines, episodes, seed)
     show(scores)
     if json is not None:
-        assert loaded.training is not None
         write_results(json, loaded.training, scores)
         typer.echo(f"Wrote {json}.")
 
@@ -131,6 +134,7 @@ def evaluate(
 @app.command(
     epilog=examples(
         "nc-gym agent enjoy agents/terminal_echo_ppo",
+        "nc-gym agent enjoy agents/terminal_removefile_maskable_ppo --drawn",
         "nc-gym agent enjoy agents/terminal_echo_ppo --machine both --video both.mp4 --seed 7",
     )
 )
@@ -143,6 +147,7 @@ def enjoy(
     fps: Annotated[float, typer.Option(min=0.1, help="Steps per second of the text.")] = 8.0,
     weights: Weights = None,
     trust: Trust = False,
+    drawn: Annotated[bool, typer.Option("--drawn", help="Draw its actions, by the seed.")] = False,
 ) -> None:
     """Watch an agent, as text in this terminal or as a video."""
     from nc_gym.agent_enjoy import watch
@@ -152,12 +157,13 @@ def enjoy(
 
     loaded, folder = load_agent(agent, trust), str(weights) if weights else None
     if video is None:
-        watch(loaded, machine.value, seed, episodes, fps, folder)
+        watch(loaded, machine.value, seed, episodes, fps, folder, not drawn)
     else:
         setting = setting_of(loaded, "neural", folder, "auto")
         record_episodes(
-            setting.env, str(agent), machine.value, video, seed, episodes, folder, trust, setting.actions, setting.split
-        )
+            setting.env, str(agent), machine.value, video, seed, episodes, folder, trust, setting.actions,
+            setting.split, not drawn,
+        )  # fmt: skip
 
 
 @app.command(
@@ -202,21 +208,17 @@ def transfer(
     from nc_gym.agent_env import EnvSetting
     from nc_gym.agent_recipe import read_recipe
     from nc_gym.paths import data_root
-    from nc_gym.transfer import Study, run
+    from nc_gym.transfer import Study, common_number, run
     from nc_gym.transfer_agents import export_best
     from nc_gym.transfer_report import headline, publish
 
     preset, folder = actions.value if actions else None, str(weights) if weights else None
-    ids = tuple(tasks.split(","))
+    ids, names = (tuple(name.strip() for name in text.split(",")) for text in (tasks, arms))
     settings = tuple(EnvSetting(env, "neural", obs.value, preset, "train", folder, device) for env in ids)
     recipes = {env: read_recipe(conf or data_root() / "agents" / f"{algo.value}.yml", env) for env in ids}
-    rows, length = recipes[ids[0]]["n_envs"], recipes[ids[0]]["n_timesteps"]
-    for recipe in recipes.values():
-        del recipe["n_envs"], recipe["n_timesteps"]
-    study = Study(
-        settings, tuple(arms.split(",")), seeds, algo.value, num_envs or rows, recipes, steps or length, every,
-        episodes, test_seed, out,
-    )  # fmt: skip
+    rows = common_number(recipes, "n_envs", "--num-envs", num_envs)
+    length = common_number(recipes, "n_timesteps", "--steps", steps)
+    study = Study(settings, names, seeds, algo.value, rows, recipes, length, every, episodes, test_seed, out)
     run(study)
     result = publish(study, docs, shlex.join(["nc-gym", *sys.argv[1:]]))
     typer.echo(headline(result))

@@ -47,6 +47,10 @@ class TerminalKind:
 
         return BashTerminal(num_rows, boots)  # type: ignore[arg-type]
 
+    def audits(self, success: Goals, condition: str) -> bool:
+        """Tells whether a success is checked against the files at all: if there is a condition."""
+        return bool(condition)
+
     def audit(self, machine: Machine, row: int, success: Goals, condition: str) -> bool:
         """Tells whether a bash condition on the files of a real terminal holds; an empty one does."""
         script = f"if {condition or 'true'}; then echo yes; else echo no; fi"
@@ -80,6 +84,14 @@ class DesktopKind:
         from nc_gym.machines.desktop import XDesktop
 
         return XDesktop(num_rows, boots)  # type: ignore[arg-type]
+
+    def audits(self, success: Goals, condition: str) -> bool:
+        """Tells whether a success is checked at all: what a window says alone has no truth beside its pixels."""
+        if condition or not success:
+            return bool(condition)
+        last = success[-1]
+        assert isinstance(last, WindowPredicate)
+        return bool(last.open or last.closed or last.active or last.at)
 
     def audit(self, machine: Machine, row: int, success: Goals, condition: str) -> bool:
         """Tells whether the window manager confirms the last of the ``success`` predicates, and a file the condition.

@@ -188,22 +188,35 @@ def agents(root: Path) -> str:
     rows = []
     for path in sorted((root / "agents").glob("*/results.json")):
         result = json.loads(path.read_text())
-        scores = {(_player(test), test["machine"]): test for test in result["tests"]}
-        for player in dict.fromkeys(player for player, _ in scores):
-            cells = (_score(scores.get((player, machine))) for machine in ("neural", "real"))
-            rows.append((f"[{path.parent.name}](agents/{path.parent.name})", f"`{result['env']}`", player, *cells))
+        scores = {(test["player"], test["machine"], test["argmax"]): test for test in result["tests"]}
+        name = f"[{path.parent.name}](agents/{path.parent.name})"
+        for player in dict.fromkeys(player for player, *_ in scores):
+            modes, trained = ((True, False), _trained(result)) if player == result["player"] else ((None,), "")
+            cells = (
+                " / ".join(_score(scores.get((player, machine, mode))) for mode in modes)
+                for machine in ("neural", "real")
+            )
+            rows.append((name, f"`{result['env']}`", player, *cells, str(result["episodes"]), trained))
     if not rows:
         return "None shipped yet."
-    return table(("agent", "environment", "player", "neural: solved, return", "real: solved, return"), rows)
-
-
-def _player(test: dict[str, Any]) -> str:
-    mode = {None: "", True: " (argmax)", False: " (stochastic)"}[test["argmax"]]
-    return f"{test['player']}{mode}"
+    head = "Share of episodes solved, mean return; a policy's by its likeliest actions (argmax), then by drawn ones."
+    columns = ("neural, argmax / drawn", "real, argmax / drawn", "episodes", "trained with")
+    return f"{head}\n\n{table(('agent', 'environment', 'player', *columns), rows)}"
 
 
 def _score(test: dict[str, Any] | None) -> str:
-    return "" if test is None else f"{test['success_rate']:.1%} of {test['episodes']}, {test['mean_return']:.3f}"
+    return "–" if test is None else f"{test['success_rate']:.1%}, {test['mean_return']:.3f}"
+
+
+def _trained(result: dict[str, Any]) -> str:
+    """Says what an agent was trained with if that is not the shipped weights and the training episodes."""
+    training = result["training"]
+    cards = [load_card(name) for name in card_names()]
+    shipped = next(card.weights_sha256 for card in cards if result["env"] in card.environments)
+    older = training["weights_sha256"] not in (shipped, None)  # None: no network ran
+    parts = [f"older weights {training['weights_sha256'][:8]}"] if older else []
+    parts += [f"episodes of {training['split']}"] if training["split"] != "train" else []
+    return ", ".join(parts)
 
 
 @_measured("transfer.json", "nc-gym agent transfer")

@@ -115,21 +115,27 @@ class Agent:
     trained: agent_file.TrainedAgent | None = None
 
 
-def load_agent(name: str, trust: bool = False) -> Agent:
+def load_agent(name: str, trust: bool = False, argmax: bool = True) -> Agent:
     """Returns "oracle", "random", or the trained policy whose folder or zip file ``name`` is.
+
+    Args:
+        name: of the agent.
+        trust: load a policy that no results.json vouches for.
+        argmax: a policy takes its likeliest actions if true, else draws them, seeded by the episode.
 
     Raises:
         FileNotFoundError: there is no such file.
-        AgentError: nothing vouches for the policy and it is not trusted.
+        AgentError: the policy cannot be used; see ``agent_file.load_agent``.
         gymnasium.error.DependencyNotInstalled: a policy needs stable_baselines3.
     """
     if name == "oracle":
         return Agent(name, "screen", _oracle)
     if name == "random":
         return Agent(name, "screen", _random)
-    if not Path(name).exists():
-        raise FileNotFoundError(f'no agent {name!r}: pass "oracle", "random", or the policy.zip of an agent')
-    trained = agent_file.load_agent(Path(name), trust)
+    try:
+        trained = agent_file.load_agent(Path(name), trust)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f'{error}, or "oracle", or "random"') from None
 
     def start(env: gym.Env[Any, Any], seed: int) -> Policy:
         if env.action_space != trained.model.action_space:
@@ -137,7 +143,7 @@ def load_agent(name: str, trust: bool = False) -> Agent:
                 f"{name} acts by {trained.model.action_space}, not {env.action_space}; record it with its own actions"
             )
         computer: Any = env.unwrapped
-        player = PolicyPlayer(trained, True, seed)
+        player = PolicyPlayer(trained, argmax, seed)
         player.begin(np.ones(1, np.bool_), [seed], computer)
         return lambda obs: np.asarray(player.act(obs, computer))
 
@@ -245,7 +251,7 @@ def open_sides(
 
 def record_episodes(
     env_id: str, agent_name: str, machine: str, video: Path, seed: int, episodes: int, weights: str | None = None,
-    trust: bool = False, actions: str | None = None, split: str = "train",
+    trust: bool = False, actions: str | None = None, split: str = "train", argmax: bool = True,
 ) -> list[Outcome]:  # fmt: skip
     """Films episodes and prints what became of them.
 
@@ -260,11 +266,11 @@ def record_episodes(
         trust: load a policy that no results.json vouches for.
         actions: action preset; None takes the policy's own or else the environment's.
         split: whose task parameters are drawn.
+        argmax: a policy takes its likeliest actions if true, else draws them.
     """
-    agent = load_agent(agent_name, trust)
+    agent = load_agent(agent_name, trust, argmax)
     if agent.trained is not None:
-        if agent.trained.training is not None:
-            actions = actions or agent.trained.training["actions"]
+        actions = actions or agent.trained.training["actions"]
         agent_file.check_fits(agent.trained, env_id, EnvSetting(env_id, actions=actions).preset)
     sides = open_sides(env_id, machine, agent.obs, weights, actions, split)
     outcomes = []

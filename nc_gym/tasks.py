@@ -118,6 +118,11 @@ class Task:
     boots: tuple[int, ...] = (0,)
     parameters: Mapping[str, Parameter] = field(default_factory=dict, hash=False)
 
+    @property
+    def audited(self) -> bool:
+        """Whether a real machine's true state is asked to confirm a success."""
+        return self.kind.audits(self.success, self.audit)
+
     def starts(self, split: str, num_boots: int) -> list[Start]:
         """Returns what an episode of ``split`` can begin from: one start per setup, else one per boot of the card."""
         if not self.setups:

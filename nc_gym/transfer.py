@@ -15,7 +15,8 @@ is published.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,10 +27,13 @@ from nc_gym.agent_env import EnvSetting
 from nc_gym.agent_evaluate import OraclePlayer, PolicyPlayer, RandomPlayer, evaluate
 from nc_gym.agent_file import load_agent, read_memo, write_json
 from nc_gym.agent_train import Plan, Point, checkpoints, judged_settings, train
+from nc_gym.registration import load_card
 
 MACHINES = ("neural", "real")
 VARIANTS = {"denoise_steps": "denoise_steps", "horizon": "max_episode_steps"}  # arm -> field of EnvSetting
 OBSERVATIONS = ("screen", "chars", "latent")
+WHOLE_ARMS = ("real", "denoise_steps=2", "denoise_steps=4", "horizon=20", "obs=latent", "obs=screen")
+WHOLE_SEEDS = 5  # of a whole study, which has these arms beside "neural" and all tasks of the card
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,12 @@ class Study:
     def __post_init__(self) -> None:
         if self.arms[:1] != ("neural",):
             raise ValueError(f"arms are {', '.join(self.arms)}; begin with neural, the others are compared with it")
+        cards = {setting.card for setting in self.settings}
+        if len(cards) > 1:
+            raise ValueError(
+                f"the tasks are of the cards {', '.join(sorted(cards))}; expected tasks of one card, "
+                "which share the network and the actions; make a study of each card"
+            )
         for arm in self.arms:
             arm_setting(self.settings[0], arm)
 
@@ -100,6 +110,63 @@ def arm_setting(setting: EnvSetting, arm: str) -> EnvSetting:
             f"or obs= with one of {', '.join(OBSERVATIONS)}"
         )
     return replace(setting, **{VARIANTS[name]: int(value)})  # type: ignore[arg-type]
+
+
+def common_number(recipes: Mapping[str, dict[str, Any]], name: str, option: str, given: int | None) -> int:
+    """Takes a number that a study has only once out of the recipes of its tasks, and returns it.
+
+    Args:
+        recipes: by task; ``name`` is removed from each.
+        name: "n_envs" or "n_timesteps".
+        option: which option of the command line gives the number for all tasks.
+        given: what it gave; None leaves it to the recipes.
+
+    Raises:
+        ValueError: nothing was given, and the recipes differ.
+    """
+    wanted = {env: int(recipe.pop(name)) for env, recipe in recipes.items()}
+    if given is None and len(set(wanted.values())) > 1:
+        raise ValueError(
+            f"the recipes have {name} {', '.join(f'{number:,} ({env})' for env, number in wanted.items())}; "
+            f"expected one number for all tasks of a study; pass {option}, or make a study of each"
+        )
+    return next(iter(wanted.values())) if given is None else given
+
+
+def not_run(study: Study, command: str) -> dict[str, Any]:
+    """Returns what a whole study of the card has that this one has not.
+
+    Args:
+        study: this one.
+        command: the command line that made it.
+
+    Returns:
+        ``tasks``, ``arms``, the number of ``seeds``, and the ``command`` line that runs what is missing.
+    """
+    setting = study.settings[0]
+    studied = [setting.env for setting in study.settings]
+    environments = load_card(setting.card).environments.values()
+    tasks = [one.id for one in environments if one.task.success and one.id not in studied]
+    arms = [arm for arm in WHOLE_ARMS if arm not in study.arms and arm_setting(setting, arm) != setting]
+    whole = {
+        "--tasks": ",".join([*studied, *tasks]), "--arms": ",".join([*study.arms, *arms]),
+        "--seeds": str(max(WHOLE_SEEDS, study.seeds)),
+    }  # fmt: skip
+    seeds = max(0, WHOLE_SEEDS - study.seeds)
+    return {"tasks": tasks, "arms": arms, "seeds": seeds, "command": with_options(command, whole)}
+
+
+def with_options(command: str, values: dict[str, str]) -> str:
+    """Returns a command line with other values of some options, whether or not it had them."""
+    words = iter(shlex.split(command))
+    kept = []
+    for word in words:
+        name, equals, _ = word.partition("=")
+        if name not in values:
+            kept.append(word)
+        elif not equals:
+            next(words, None)  # the old value
+    return shlex.join([*kept, *(word for option in values.items() for word in option)])
 
 
 def jobs(study: Study) -> Iterator[Job]:

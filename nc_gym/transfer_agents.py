@@ -1,21 +1,32 @@
-"""Makes agents of a transfer study: of each task the policy that did best in the neural computer becomes a folder.
+"""Uses the policies of a transfer study: the best of each task becomes an agent's folder, and exploits are filmed.
 
-The choice never looks at the real machine's score, so the real score that is published with the policy is a test.
+The best is the one that did best in the neural computer. The choice never looks at the real machine's score, so the
+real score that is published with the policy is a test. Why a task is exploited is for people to find out: they write
+it into ``NOTES`` below the folder of the page.
 """
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
 from nc_gym.agent_env import EnvSetting
 from nc_gym.agent_file import POLICY, RESULTS, Score, sha256, write_results
 from nc_gym.agent_train import checkpoint_at, describe_training, write_policy
-from nc_gym.recording import record_episodes
+from nc_gym.recording import film_episode, load_agent, open_sides, record_episodes
 from nc_gym.registration import load_card
 from nc_gym.transfer import Job, Study, baselines, curve, folder, pick, plan_of, scores_at
+from nc_gym.transfer_numbers import MODES
+from nc_gym.video import VideoWriter
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 REPLAY = "replay.mp4"
+NOTES = "exploits/notes.toml"
 
 
 def export_best(study: Study, agents: Path) -> list[Path]:
@@ -55,3 +66,44 @@ def _export(study: Study, setting: EnvSetting, agents: Path) -> Path:
 def _merit(study: Study, job: Job) -> tuple[float, float]:
     score: dict[str, Any] = pick(scores_at(study, job, curve(study, job)[-1].steps), "neural")
     return score["success_rate"], score["mean_return"]
+
+
+def film_exploit(study: Study, exploit: dict[str, Any], docs: Path) -> dict[str, Any]:
+    """Films an exploited episode on both machines.
+
+    Args:
+        study: that found it.
+        exploit: as ``transfer_numbers.exploits`` returns it.
+        docs: folder; the video goes into ``docs/exploits``.
+
+    Returns:
+        ``video``, its path below ``docs``, and ``filmed``, whether each machine counts the filmed episode as solved.
+    """
+    setting = next(setting for setting in study.settings if setting.env == exploit["env"])
+    job = Job(setting, "neural", exploit["seed"])
+    mode, steps, episode = exploit["mode"], exploit["steps"], exploit["episode"]
+    agent = load_agent(str(checkpoint_at(folder(study, job), steps)), trust=True, argmax=MODES[mode])
+    name = f"exploits/{job.task}-seed{job.seed}-{steps}steps-{mode}-episode{episode}.mp4"
+    sides = open_sides(setting.env, "both", agent.obs, setting.weights, setting.actions, "test")
+    try:
+        with VideoWriter(docs / name, sides[0].env.metadata["render_fps"]) as video:
+            outcome = film_episode(sides, agent.start, episode, video)
+    finally:
+        for side in sides:
+            side.env.close()
+    return {"video": name, "filmed": {machine: bool(solved) for machine, solved in outcome.success.items()}}
+
+
+def read_notes(docs: Path) -> dict[str, str]:
+    """Returns why tasks are exploited, by the id without its namespace; nothing if the folder has no notes.
+
+    Raises:
+        ValueError: the file is no TOML, or a task has no text.
+    """
+    path = docs / NOTES
+    if not path.is_file():
+        return {}
+    try:
+        return {task: str(note["text"]) for task, note in tomllib.loads(path.read_text(encoding="utf-8")).items()}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is faulty ({error!r}); give each task a table [TASK] with a string text") from None

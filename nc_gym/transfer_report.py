@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-import platform
+from collections.abc import Iterator
 from dataclasses import asdict
+from math import inf
 from pathlib import Path
 from typing import Any
 
 import nc_gym
 from nc_gym.agent_file import sha256
-from nc_gym.agent_train import checkpoint_at
+from nc_gym.bench import host
 from nc_gym.docs_pages import table
 from nc_gym.fidelity_report import dumps
-from nc_gym.recording import film_episode, load_agent, open_sides
-from nc_gym.transfer import Job, Study, folder
-from nc_gym.transfer_numbers import SOLVED, exploits, summary, task_numbers
-from nc_gym.video import VideoWriter
+from nc_gym.transfer import WHOLE_SEEDS, Study, not_run
+from nc_gym.transfer_agents import NOTES, film_exploit, read_notes
+from nc_gym.transfer_numbers import (
+    CORRELATION,
+    EXPLOIT,
+    LEAST,
+    RETENTION,
+    SOLVED,
+    exploits,
+    median_minutes,
+    summary,
+    task_numbers,
+)
 
 JSON, PAGE, CURVES, SCATTER = "transfer.json", "transfer.md", "transfer_curves.png", "transfer_scatter.png"
 
@@ -25,19 +35,19 @@ def publish(study: Study, docs: Path, command: str) -> dict[str, Any]:
 
     Args:
         study: a study of which every job is done.
-        docs: folder; videos of exploits go into ``docs/exploits``.
+        docs: folder; videos of exploits go into ``docs/exploits``, whose notes explain them.
         command: the command line that made the study.
     """
     tasks = [task_numbers(study, index) for index in range(len(study.settings))]
-    found = exploits(tasks)
+    found, notes = exploits(tasks), read_notes(docs)
     for exploit in found:
-        exploit["video"] = _film(study, exploit, docs)
+        exploit |= {"explanation": notes.get(_name(exploit["env"]))} | film_exploit(study, exploit, docs)
     weights = study.settings[0].weights_file
     result = {
         "command": command, "nc_gym": nc_gym.__version__, "package_sha256": sha256(Path(nc_gym.__file__).parent),
-        "weights_sha256": sha256(weights) if weights else None, "host": platform.processor() or platform.machine(),
+        "weights_sha256": sha256(weights) if weights else None, "host": host(),
         "study": {name: value for name, value in asdict(study).items() if name not in ("settings", "out")},
-        "summary": summary(tasks), "exploits": found, "tasks": tasks,
+        "summary": summary(tasks), "not_run": not_run(study, command), "exploits": found, "tasks": tasks,
     }  # fmt: skip
     docs.mkdir(parents=True, exist_ok=True)
     (docs / JSON).write_text(dumps(result), encoding="utf-8")
@@ -47,22 +57,6 @@ def publish(study: Study, docs: Path, command: str) -> dict[str, Any]:
     return result
 
 
-def _film(study: Study, exploit: dict[str, Any], docs: Path) -> str:
-    """Films an exploited episode on both machines and returns the video's path below ``docs``."""
-    setting = next(setting for setting in study.settings if setting.env == exploit["env"])
-    job = Job(setting, "neural", exploit["seed"])
-    agent = load_agent(str(checkpoint_at(folder(study, job), exploit["steps"])), trust=True)
-    name = f"exploits/{job.task}-seed{job.seed}-{exploit['steps']}steps-episode{exploit['episode']}.mp4"
-    sides = open_sides(setting.env, "both", agent.obs, setting.weights, setting.actions, "test")
-    try:
-        with VideoWriter(docs / name, sides[0].env.metadata["render_fps"]) as video:
-            film_episode(sides, agent.start, exploit["episode"], video)
-    finally:
-        for side in sides:
-            side.env.close()
-    return name
-
-
 def page(result: dict[str, Any]) -> str:
     """Returns the text of ``transfer.md``."""
     study = result["study"]
@@ -70,37 +64,101 @@ def page(result: dict[str, Any]) -> str:
         "# Transfer: trained in the neural computer, judged on the real one",
         f"`{result['command']}` wrote this page and [{JSON}]({JSON}). {_protocol(study)}",
         f"## Results\n\n{headline(result)}\n\n{tasks_table(result)}",
+        f"## Targets\n\n{_targets_table(result)}",
         f"## The same recipe on the real machine\n\n{_real_table(result)}",
         f"## Other ways to train in the neural computer\n\n{_variants_table(result)}",
-        f"## Success against environment steps\n\n![curves]({CURVES})\n\n"
-        f"## Neural against real score, every checkpoint\n\n![scatter]({SCATTER})",
+        f"## Success against environment steps (argmax)\n\n![curves]({CURVES})\n\n"
+        f"## Neural against real return, every checkpoint (argmax)\n\n![scatter]({SCATTER})",
         f"## Exploits\n\n{_exploits_text(result)}",
+        f"## Not run\n\n{_not_run_text(result)}",
     ]
     return "\n\n".join(parts) + "\n"
 
 
 def _protocol(study: dict[str, Any]) -> str:
+    intervals = "Intervals are 95 % bootstraps over training seeds. " if study["seeds"] > 1 else ""
     return (
         f"{study['algorithm']}, {study['num_envs']} computers in a batch, {study['steps']:,} environment steps, "
-        f"{study['seeds']} training seeds; every test plays the same {study['episodes']} episodes (seeds from "
-        f"{study['test_seed']}, test parameters) on both machines. Intervals are 95 % bootstraps over training seeds; "
-        "retention is the gain over random actions on the real machine divided by that on the neural one; audited "
-        "counts the real episodes whose success the machine's files confirm."
-        + (" With one training seed the intervals have no width and say nothing." if study["seeds"] == 1 else "")
+        f"{_seeds(study)}; every test plays the same {study['episodes']} episodes (seeds from {study['test_seed']}, "
+        f"test parameters) on both machines. {intervals}Retention is the gain over random actions on the real machine "
+        "divided by that on the neural one; audited counts the real episodes whose success the machine's files "
+        f"confirm.{_recipes_sentence(study['hyperparameters'])}"
     )
 
 
+def _seeds(study: dict[str, Any]) -> str:
+    return "1 training seed" if study["seeds"] == 1 else f"{study['seeds']} training seeds"
+
+
+def _recipes_sentence(hyperparameters: dict[str, dict[str, Any]]) -> str:
+    recipes = list(hyperparameters.values())
+    names = sorted({name for recipe in recipes for name in recipe})
+    own = [name for name in names if any(recipe.get(name) != recipes[0].get(name) for recipe in recipes)]
+    return f" The tasks have recipes of their own, which differ in {', '.join(own)} ([{JSON}]({JSON}))." if own else ""
+
+
 def headline(result: dict[str, Any]) -> str:
-    """Returns the summary in one sentence per mode."""
-    sentences = []
+    """Returns the summary: how many training seeds, then one sentence per mode."""
+    alone = result["study"]["seeds"] == 1
+    caveat = "; intervals over seeds would say nothing, so there are none" if alone else ""
+    sentences = [f"{_seeds(result['study'])} per task{caveat}."]
     for mode, numbers in result["summary"].items():
-        correlation = numbers["rank_correlation"]
         sentences.append(
             f"{mode.capitalize()} policies: mean retention {_plain(numbers['mean_retention'])} over the "
-            f"{numbers['tasks_learned']} of {numbers['tasks']} tasks that were learned at all; rank correlation of "
-            f"neural and real return {_plain(correlation['spearman'])} over {correlation['checkpoints']} checkpoints."
+            f"{numbers['tasks_learned']} of {numbers['tasks']} tasks that were learned at all{_lowest(numbers)}; "
+            f"pooled over all tasks {_plain(numbers['pooled_retention'])}; rank correlation of neural and real return "
+            f"{_correlation(numbers)}."
         )
     return " ".join(sentences)
+
+
+def _lowest(numbers: dict[str, Any]) -> str:
+    ratios = {env: ratio for env, ratio in numbers["retention"].items() if ratio is not None}
+    if not ratios:
+        return ""
+    env = min(ratios, key=ratios.__getitem__)
+    return f", lowest {ratios[env]:.3f} ({_name(env)})"
+
+
+def _correlation(numbers: dict[str, Any]) -> str:
+    found = numbers["rank_correlation"]
+    return f"{_plain(found['spearman'])} over {found['checkpoints']} checkpoints ({found['distinct']} distinct points)"
+
+
+def _targets_table(result: dict[str, Any]) -> str:
+    rows = []
+    for mode, numbers in result["summary"].items():
+        for target, measured, verdict in (*_targets(numbers), *_minutes_targets(result["tasks"], mode)):
+            rows.append((target, mode, measured, verdict))
+    return table(("target", "actions", "measured", "met or missed"), rows)
+
+
+def _targets(numbers: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Yields what was aimed at over all tasks: target, measured, and whether it was met."""
+    mean, learned = numbers["mean_retention"], f"{numbers['tasks_learned']} of {numbers['tasks']} tasks learned"
+    yield f"mean retention ≥ {RETENTION}", f"{_plain(mean)} over {learned}", _verdict(mean, RETENTION)
+    correlation = numbers["rank_correlation"]["spearman"]
+    yield f"rank correlation ≥ {CORRELATION}", _correlation(numbers), _verdict(correlation, CORRELATION)
+    ratios = {env: ratio for env, ratio in numbers["retention"].items() if ratio is not None}
+    below = ", ".join(f"{_name(env)} {ratio:.3f}" for env, ratio in ratios.items() if ratio < LEAST)
+    lowest = min(ratios.values(), default=None)
+    yield f"no task below {LEAST}", f"below: {below or 'none'}, {learned}", _verdict(lowest, LEAST)
+
+
+def _verdict(value: float | None, aim: float) -> str:
+    return "met" if value is not None and value >= aim else "missed"
+
+
+def _minutes_targets(tasks: list[dict[str, Any]], mode: str) -> Iterator[tuple[str, str, str]]:
+    """Yields the same of the time to learn each task that both arms trained, by the median over training seeds."""
+    for task in tasks:
+        minutes = task["minutes_to_solve"][mode]
+        if "real" in minutes:
+            neural, real = (median_minutes(minutes[arm]) for arm in ("neural", "real"))
+            verdict = "neither" if neural == real == inf else "met" if neural <= real else "missed"
+            measured = "; ".join(f"{arm} {_minutes(minutes[arm])}" for arm in ("neural", "real"))
+            target = f"minutes to {SOLVED:.0%} on real, trained in neural ≤ on real: {_name(task['env'])}"
+            yield target, measured, verdict
 
 
 def tasks_table(result: dict[str, Any]) -> str:
@@ -121,58 +179,92 @@ def tasks_table(result: dict[str, Any]) -> str:
 def _real_table(result: dict[str, Any]) -> str:
     if "real_equal_steps" not in result["tasks"][0]:
         return "Not run: the arm `real` was left out."
-    rows = []
-    for task in result["tasks"]:
-        minutes = (_minutes(task["minutes_to_solve"][arm]) for arm in ("neural", "real"))
-        rows.append((
-            f"`{task['env']}`", _share(task["neural"]["argmax"]["real_success"]),
-            _share(task["real_equal_steps"]["argmax"]), _share(task["real_equal_clock"]["argmax"]), *minutes,
-        ))  # fmt: skip
+    rows = [
+        (
+            f"`{task['env']}`", mode, _share(numbers["real_success"]), _share(task["real_equal_steps"][mode]),
+            _share(task["real_equal_clock"][mode]),
+            *(_minutes(task["minutes_to_solve"][mode][arm]) for arm in ("neural", "real")),
+        )
+        for task in result["tasks"] for mode, numbers in task["neural"].items()
+    ]  # fmt: skip
     solved = f"minutes to {SOLVED:.0%} on real, per seed"
-    heads = ("task, success on real (argmax)", "trained in neural", "on real, equal steps", "on real, equal wall-clock",
-             f"{solved}: neural", f"{solved}: real")  # fmt: skip
+    heads = ("task, success on real", "actions", "trained in neural", "on real, equal steps",
+             "on real, equal wall-clock", f"{solved}: neural", f"{solved}: real")  # fmt: skip
     return table(heads, rows)
 
 
 def _variants_table(result: dict[str, Any]) -> str:
     rows = [
         (
-            f"`{task['env']}`", arm, *(_number(numbers[mode]) for mode in ("argmax", "stochastic")),
-            ", ".join("never" if steps is None else f"{steps:,}" for steps in task["steps_to_solve"][arm]),
-            _minutes(task["minutes_to_solve"][arm]),
+            f"`{task['env']}`", arm, mode, _number(number),
+            ", ".join("never" if steps is None else f"{steps:,}" for steps in task["steps_to_solve"][mode][arm]),
+            _minutes(task["minutes_to_solve"][mode][arm]),
         )
-        for task in result["tasks"] for arm, numbers in task["variants"].items()
+        for task in result["tasks"] for arm, numbers in task["variants"].items() for mode, number in numbers.items()
     ]  # fmt: skip
-    heads = ("task", "trained with", "real return, argmax", "real return, stochastic",
-             f"steps to {SOLVED:.0%} on real (argmax), per seed", "minutes")  # fmt: skip
+    heads = ("task", "trained with", "actions", "real return", f"steps to {SOLVED:.0%} on real, per seed", "minutes")
     return table(heads, rows)
 
 
 def _exploits_text(result: dict[str, Any]) -> str:
-    if not result["exploits"]:
-        return "No policy did more than 0.1 better (argmax) in the neural computer than on the real one."
-    lines = [
-        f"* `{e['env']}`, training seed {e['seed']}, {e['steps']:,} steps: {e['neural']:.0%} neural, "
-        f"{e['real']:.0%} real; [episode {e['episode']} on both]({e['video']})"
-        for e in result["exploits"]
+    found = result["exploits"]
+    if not found:
+        return f"No policy, argmax or stochastic, did more than {EXPLOIT} better in the neural computer than on real."
+    parts = [
+        f"Policies that do more than {EXPLOIT} better in the neural computer than on the real one. In a film both get "
+        "the actions that were chosen from the neural screens; stochastic ones are drawn anew, so that it may end "
+        "otherwise than the test did."
     ]
-    return "Policies that do more than 0.1 better in the neural computer than on the real one:\n\n" + "\n".join(lines)
+    for env in dict.fromkeys(exploit["env"] for exploit in found):
+        its = [exploit for exploit in found if exploit["env"] == env]
+        explanation = its[0]["explanation"] or f"Not explained yet; the explanation belongs in `{NOTES}`."
+        parts += [f"### `{env}`", "\n".join(map(_exploit_line, its)), explanation]
+    return "\n\n".join(parts)
+
+
+def _exploit_line(exploit: dict[str, Any]) -> str:
+    filmed = ", ".join(f"{machine} {'solved' if yes else 'not'}" for machine, yes in exploit["filmed"].items())
+    return (
+        f"* {exploit['mode']}, training seed {exploit['seed']}, {exploit['steps']:,} steps: {exploit['neural']:.0%} "
+        f"neural, {exploit['real']:.0%} real; [film of episode {exploit['episode']}]({exploit['video']}): {filmed}"
+    )
+
+
+def _not_run_text(result: dict[str, Any]) -> str:
+    missing = result["not_run"]
+    lines = [
+        f"* {name}: {', '.join(f'`{one}`' for one in missing[name])}" for name in ("tasks", "arms") if missing[name]
+    ]
+    if missing["seeds"]:
+        lines.append(f"* training seeds: {missing['seeds']} of {WHOLE_SEEDS}")
+    rest = f"\n\nThe rest, without doing again what there is:\n\n```sh\n{missing['command']}\n```" if lines else ""
+    lines.append("* weights trained with and without context corruption were not compared: there are no second weights")
+    return "\n".join(lines) + rest
+
+
+def _name(env: str) -> str:
+    return env.rpartition("/")[2]
 
 
 def _plain(value: float | None) -> str:
     return "undefined" if value is None else f"{value:.3f}"
 
 
-def _share(number: dict[str, float]) -> str:
-    return f"{number['mean']:.1%} ({number['low']:.0%}–{number['high']:.0%})"
+def _share(number: dict[str, float] | None) -> str:
+    return "not audited" if number is None else f"{number['mean']:.1%}{_interval(number, '.0%')}"
 
 
 def _number(number: dict[str, float]) -> str:
-    return f"{number['mean']:.3f} ({number['low']:.3f}–{number['high']:.3f})"
+    return f"{number['mean']:.3f}{_interval(number, '.3f')}"
 
 
 def _ratio(number: dict[str, float] | None) -> str:
-    return "not learned" if number is None else f"{number['ratio']:.3f} ({number['low']:.3f}–{number['high']:.3f})"
+    return "not learned" if number is None else f"{number['ratio']:.3f}{_interval(number, '.3f')}"
+
+
+def _interval(number: dict[str, float], form: str) -> str:
+    """Returns the interval in brackets; a number from one training seed has none."""
+    return f" ({number['low']:{form}}–{number['high']:{form}})" if "low" in number else ""
 
 
 def _minutes(values: list[float | None]) -> str:
@@ -192,7 +284,7 @@ def _plot_curves(result: dict[str, Any], path: Path) -> None:
                 steps = [point["steps"] for point in seed["points"]]
                 success = [point["argmax"][machine]["success_rate"] for point in seed["points"]]
                 axes.plot(steps, success, color=color, alpha=0.7, marker=".", label=machine if k == 0 else None)
-        axes.set(title=task["env"].rpartition("/")[2], xlabel="environment steps", ylabel="solved", ylim=(-0.02, 1.02))
+        axes.set(title=_name(task["env"]), xlabel="environment steps", ylabel="solved", ylim=(-0.02, 1.02))
         axes.legend()
     for axes in grid[len(tasks) :]:
         axes.set_axis_off()
@@ -209,7 +301,7 @@ def _plot_scatter(result: dict[str, Any], path: Path) -> None:
         points = [point["argmax"] for seed in task["seeds"]["neural"] for point in seed["points"]]
         pairs = [(point["neural"]["mean_return"], point["real"]["mean_return"]) for point in points]
         neural, real = zip(*pairs, strict=True)
-        axes.scatter(neural, real, s=14, alpha=0.7, label=task["env"].rpartition("/")[2])
+        axes.scatter(neural, real, s=14, alpha=0.7, label=_name(task["env"]))
     axes.plot([0, 1], [0, 1], color="grey", linewidth=0.8)
     axes.set(xlabel="mean return, neural", ylabel="mean return, real", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     axes.legend(fontsize=8)

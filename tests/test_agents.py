@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +19,17 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from nc_gym import agent_train
+from nc_gym import agent_train, readme_tables, recording
 from nc_gym.agent_env import EnvSetting
 from nc_gym.agent_evaluate import OraclePlayer, PolicyPlayer, RandomPlayer, evaluate, play
-from nc_gym.agent_file import AgentError, Score, check_fits, load_agent, read_memo
+from nc_gym.agent_file import MEMO, AgentError, Score, check_fits, load_agent, names_sha256, read_memo
 from nc_gym.agent_train import Plan, checkpoints, train
 from nc_gym.cli import app
 from nc_gym.machines.keys import encode
 from nc_gym.recording import record_episodes
 from nc_gym.registration import load_card
 
-ECHO = "nc_gym/TerminalEcho-v0"
+ECHO, MAKE = "nc_gym/TerminalEcho-v0", "nc_gym/TerminalMakeFile-v0"
 ROOT = Path(__file__).parents[1]
 NC_GYM = Path(sys.executable).with_name("nc-gym")
 SMALL = {"n_steps": 8, "batch_size": 16, "n_epochs": 1}
@@ -50,6 +51,17 @@ def agent(tmp_path_factory: pytest.TempPathFactory, tiny_weights: Path) -> Path:
     one = plan(weights=str(tiny_weights))
     agent_train.finish(one, out, train(one, out, 32, 16, validate=False), episodes=2, seed=12345)
     return out
+
+
+def rewritten(source: Path, target: Path, memo: dict[str, Any] | None) -> Path:
+    """Copies a policy's zip with another memo in it, or with none."""
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
+        for entry in old.infolist():
+            if entry.filename != MEMO:
+                new.writestr(entry, old.read(entry))
+        if memo is not None:
+            new.writestr(MEMO, json.dumps(memo))
+    return target
 
 
 class EvenOracle(OraclePlayer):
@@ -112,13 +124,20 @@ def test_an_episode_of_the_batch_is_the_single_environment_s_with_its_seed(optio
 
 def test_a_score_names_what_was_tested_and_the_seeds_that_failed(tiny_weights: Path) -> None:
     score = evaluate(EnvSetting(ECHO, "real", split="test"), EvenOracle(), 4, 12345, progress=False)
-    assert (score.success_rate, score.mean_return, score.audited_rate) == (0.5, pytest.approx(0.5), 0.5)
+    assert (score.success_rate, score.mean_return) == (0.5, pytest.approx(0.5))
     assert score.failed_seeds == (12345, 12347)
     assert (score.env, score.split, score.machine, score.player, score.argmax) == (ECHO, "test", "real", "oracle", None)
     assert score.weights_sha256 is None and score.policy_sha256 is None and len(score.package_sha256) == 64
     neural = EnvSetting(ECHO, "neural", weights=str(tiny_weights))
     score = evaluate(neural, RandomPlayer(), 2, 0, progress=False)
-    assert score.audited_rate is None and len(score.weights_sha256 or "") == 64
+    assert len(score.weights_sha256 or "") == 64
+
+
+def test_only_a_task_with_an_audit_has_an_audited_rate_and_only_on_the_real_machine(tiny_weights: Path) -> None:
+    settings = (EnvSetting(MAKE, "real"), EnvSetting(ECHO, "real"), EnvSetting(MAKE, weights=str(tiny_weights)))
+    scores = [evaluate(setting, EvenOracle(), 2, 0, progress=False) for setting in settings]
+    assert [score.audited_rate for score in scores] == [0.5, None, None]
+    assert [score.success_rate for score in scores[:2]] == [0.5, 0.5]
 
 
 def test_a_stochastic_policy_is_seeded_and_moves_no_other_random_stream(agent: Path) -> None:
@@ -153,6 +172,16 @@ def test_a_run_goes_on_from_its_newest_checkpoint(tmp_path: Path) -> None:
     assert again[1].validation_solved is None
     assert train(plan(), tmp_path, steps=64, every=16) == again  # nothing left to do
     assert list((tmp_path / "tensorboard").iterdir())
+
+
+def test_a_run_of_a_version_that_wrote_less_goes_on(tmp_path: Path) -> None:
+    train(plan(), tmp_path, steps=16, every=16, validate=False)
+    (checkpoint,) = checkpoints(tmp_path)
+    memo = read_memo(checkpoint)
+    del memo["plan"]["actions_sha256"]
+    shutil.move(rewritten(checkpoint, tmp_path / "older.zip", memo), checkpoint)
+    train(plan(), tmp_path, steps=32, every=16, validate=False)
+    assert "actions_sha256" in read_memo(checkpoints(tmp_path)[-1])["plan"]
 
 
 def test_a_run_with_a_time_limit_goes_on_beyond_its_steps(tmp_path: Path) -> None:
@@ -267,6 +296,75 @@ def test_evaluate_writes_the_schema_of_results(agent: Path, tmp_path: Path) -> N
     assert written["tests"] == shipped["tests"][:1]  # the same episodes again
 
 
+def test_evaluate_writes_both_modes_and_the_baselines(agent: Path, tmp_path: Path, tiny_weights: Path) -> None:
+    file = tmp_path / "a.json"
+    common = ["agent", "evaluate", str(agent), "--episodes", "1", "--both-modes"]
+    arguments = [*common, "--machine", "both", "--baselines", "--weights", str(tiny_weights), "--json", str(file)]
+    done = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert done.exit_code == 0 and "(argmax)" in done.output and "(stochastic)" in done.output
+    written, shipped = json.loads(file.read_text()), json.loads((agent / "results.json").read_text())
+    kinds = [[(test["player"], test["machine"], test["argmax"]) for test in one["tests"]] for one in (written, shipped)]
+    assert kinds[0] == kinds[1] and list(written) == list(shipped)
+    with pytest.raises(ValueError, match="--argmax and --both-modes are given; choose one"):
+        CliRunner().invoke(app, [*common, "--argmax"], catch_exceptions=False)
+
+
+def test_the_readme_shows_both_modes_and_what_a_policy_was_trained_with(tmp_path: Path) -> None:
+    def score(player: str, machine: str, argmax: bool | None, rate: float) -> dict[str, Any]:
+        return {"player": player, "machine": machine, "argmax": argmax, "success_rate": rate, "mean_return": rate / 2}
+
+    tests = [score("ppo", machine, mode, 0.5 + 0.25 * mode) for machine in ("real", "neural") for mode in (True, False)]
+    tests += [score("random", "real", None, 0.0)]
+    shipped = load_card("terminal").weights_sha256
+    for name, kept, weights, split in (("a", tests, shipped, "train"), ("b", tests[:1], "0123456789", "train+test")):
+        training = {"weights_sha256": weights, "split": split}
+        result = {"env": ECHO, "episodes": 40, **kept[0], "training": training, "tests": kept}
+        (tmp_path / "agents" / name).mkdir(parents=True)
+        (tmp_path / "agents" / name / "results.json").write_text(json.dumps(result))
+    text, env = readme_tables.agents(tmp_path), f"`{ECHO}`"
+    both = "75.0%, 0.375 / 50.0%, 0.250"
+    assert f"| [a](agents/a) | {env} | ppo | {both} | {both} | 40 |  |" in text
+    assert f"| [a](agents/a) | {env} | random | – | 0.0%, 0.000 | 40 |  |" in text
+    trained = "older weights 01234567, episodes of train+test"
+    assert f"| [b](agents/b) | {env} | ppo | – / – | 75.0%, 0.375 / – | 40 | {trained} |" in text
+
+
+def test_a_shipped_agent_is_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    arguments = ["agent", "evaluate", "agents/terminal_echo_ppo", "--machine", "real", "--episodes", "1", "--argmax"]
+    done = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert done.exit_code == 0 and "100.0%" in done.output
+    assert recording.load_agent("agents/terminal_echo_ppo/policy.zip").obs == "chars"
+    with pytest.raises(FileNotFoundError, match=rf"no policy at 'agents/nobody' or '{ROOT}/agents/nobody'; pass the"):
+        load_agent(Path("agents/nobody"))
+
+
+def test_a_policy_that_does_not_say_what_it_was_trained_for_is_refused(agent: Path, tmp_path: Path) -> None:
+    bare = rewritten(agent / "policy.zip", tmp_path / "bare.zip", None)
+    words = r"bare.zip does not say what it was trained for: .*; use a policy that `nc-gym agent train` wrote"
+    with pytest.raises(AgentError, match=words):
+        load_agent(bare, trust=True)
+    with pytest.raises(AgentError, match=words):
+        record_episodes(ECHO, str(bare), "real", tmp_path / "a.mp4", 0, 1, trust=True)
+
+
+def test_a_policy_is_refused_when_its_words_have_another_order(
+    agent: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(agent, copy)
+    results = json.loads((copy / "results.json").read_text())
+    assert results["training"]["actions_sha256"] == names_sha256(EnvSetting(ECHO, actions="keys"))
+    results["training"] |= {"actions": "words", "actions_sha256": names_sha256(EnvSetting(ECHO, actions="words"))}
+    (copy / "results.json").write_text(json.dumps(results))
+    load_agent(copy)
+    card = load_card("terminal")
+    reordered = dataclasses.replace(card, words=card.words[::-1])
+    monkeypatch.setattr("nc_gym.opening.load_card", lambda name: reordered)
+    with pytest.raises(AgentError, match=r"trained when the names of actions='words' .* had sha256 .*train it again"):
+        load_agent(copy)
+
+
 def test_a_policy_is_loaded_only_if_its_hash_is_the_one_in_the_results(agent: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     shutil.copytree(agent, copy)
@@ -305,6 +403,38 @@ def test_enjoy_shows_text_and_films(agent: Path, tmp_path: Path) -> None:
     assert done.exit_code == 0 and "Print " in done.output and "solved" in done.output
     done = runner.invoke(app, [*common, "--video", str(tmp_path / "a.mp4")], catch_exceptions=False)
     assert done.exit_code == 0 and (tmp_path / "a.mp4").stat().st_size > 1000
+
+
+def test_record_and_enjoy_take_the_likeliest_actions_unless_they_shall_be_drawn(
+    agent: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    modes: list[bool | None] = []
+
+    class Spy(PolicyPlayer):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            modes.append(self.argmax)
+
+    monkeypatch.setattr("nc_gym.recording.PolicyPlayer", Spy)
+    monkeypatch.setattr("nc_gym.agent_enjoy.PolicyPlayer", Spy)
+    film = ["--machine", "real", "--video", str(tmp_path / "a.mp4")]
+    for command in (
+        ["record", ECHO, "--agent", str(agent), *film],
+        ["agent", "enjoy", str(agent), *film],
+        ["agent", "enjoy", str(agent), "--machine", "real", "--fps", "1000"],
+    ):
+        for option in ([], ["--drawn"]):
+            assert CliRunner().invoke(app, [*command, *option], catch_exceptions=False).exit_code == 0
+    assert modes == [True, False] * 3
+
+
+def test_drawn_actions_are_seeded(agent: Path) -> None:
+    drawn, likeliest = (recording.load_agent(str(agent), argmax=argmax).start for argmax in (False, True))
+    with gym.make(ECHO, machine="real", obs="chars", actions="keys") as env:
+        obs, _ = env.reset(seed=0)
+        policies = (drawn(env, 1), drawn(env, 1), drawn(env, 2), likeliest(env, 1))
+        same, again, other, fixed = ([int(policy(obs)) for _ in range(20)] for policy in policies)
+    assert same == again != other and len(set(same)) > 1 and len(set(fixed)) == 1
 
 
 def test_an_unknown_environment_is_refused() -> None:

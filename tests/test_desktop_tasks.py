@@ -111,6 +111,11 @@ def test_the_audit_catches_a_terminal_that_only_looks_like_it() -> None:
         assert info["is_success"] and not info["audit"]
 
 
+def test_a_task_that_only_asks_what_a_window_says_has_no_audit() -> None:
+    without = {id.removeprefix("nc_gym/Desktop") for id in CARD if not CARD[id].task.audited}
+    assert without == {"-v0", "Calculate-v0"}
+
+
 def test_a_pointer_on_titles_and_task_list_hides_no_window(machine: XDesktop) -> None:
     do(machine, (56, 228, "left click"), (80, 228, "left click"), (104, 228, "left click"))
     bare, arrow = machine.bare_screens(), machine.sprites[0]

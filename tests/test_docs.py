@@ -68,14 +68,6 @@ def test_tables_show_the_numbers_of_the_files_and_say_when_there_are_none(tmp_pa
     text = readme_tables.fidelity(tmp_path)
     assert "7 held-out sessions of 60 keys" in text and "| exact screens | 0.8765 (0.800–0.900) |" in text
     assert "| Enter: ls | 1,234 | 0.9876 (0.900–0.999) |  |" in text and "changed 3 cells" in text
-    scores = {"success_rate": 0.95, "episodes": 40, "mean_return": 0.97}
-    tests = [{"player": "ppo", "argmax": True, "machine": machine, **scores} for machine in ("neural", "real")]
-    tests += [{"player": "random", "argmax": None, "machine": "real", **scores}]
-    (tmp_path / "agents" / "a").mkdir(parents=True)
-    (tmp_path / "agents" / "a" / "results.json").write_text(json.dumps({"env": "nc_gym/X-v0", "tests": tests}))
-    text = readme_tables.agents(tmp_path)
-    assert "| `nc_gym/X-v0` | ppo (argmax) | 95.0% of 40, 0.970 | 95.0% of 40, 0.970 |" in text
-    assert "| `nc_gym/X-v0` | random |  | 95.0% of 40, 0.970 |" in text
     assert "Not measured yet" in readme_tables.transfer(tmp_path)
 
 

@@ -60,7 +60,9 @@ def test_an_installed_wheel_works_outside_the_checkout(wheel, tmp_path):
     command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(site), str(wheel)]
     subprocess.run(command, check=True, capture_output=True, timeout=120)
     code = """
+from pathlib import Path
 import gymnasium as gym, nc_gym
+from nc_gym.agent_file import load_agent
 from nc_gym.paths import data_root
 print(nc_gym.__file__, data_root())
 for machine in ("real", "neural"):
@@ -68,13 +70,15 @@ for machine in ("real", "neural"):
     env.reset(seed=0)
     print(machine, env.step(env.unwrapped.encode("e")[0])[0].shape)
     env.close()
+print(load_agent(Path("agents/terminal_echo_ppo")).path)
 """
     environment = {**os.environ, "PYTHONPATH": str(site)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, env=environment)
     assert done.returncode == 0, done.stderr
-    first, *machines = done.stdout.splitlines()
+    first, *machines, agent = done.stdout.splitlines()
     assert first == f"{site / 'nc_gym/__init__.py'} {site / 'nc_gym/_data'}"
     assert machines == ["real (208, 320, 3)", "neural (208, 320, 3)"]
+    assert agent == str(site / "nc_gym/_data/agents/terminal_echo_ppo/policy.zip")
 
 
 def test_constraints_pin_every_requirement_to_a_version_it_accepts():

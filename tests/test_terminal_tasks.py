@@ -89,6 +89,11 @@ def test_the_audit_catches_a_screen_that_lies() -> None:
         assert terminated and info["is_success"] and not info["audit"]
 
 
+def test_tasks_without_a_condition_on_files_have_no_audit() -> None:
+    without = {id.removeprefix("nc_gym/Terminal") for id in CARD if not CARD[id].task.audited}
+    assert without == {"-v0", "Echo-v0", "Add-v0", "Recover-v0"}
+
+
 def test_typing_the_sum_is_not_adding() -> None:
     with gym.make("nc_gym/TerminalAdd-v0", machine="real", actions="keys") as env:
         env.reset(seed=0)

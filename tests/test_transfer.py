@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -10,24 +11,31 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from nc_gym import readme_tables
+from nc_gym import readme_tables, recording
 from nc_gym.agent_env import EnvSetting
 from nc_gym.agent_file import load_agent
 from nc_gym.agent_train import Point
+from nc_gym.bench import host
 from nc_gym.cli import app
-from nc_gym.transfer import Study, arm_setting, jobs
+from nc_gym.transfer import WHOLE_ARMS, Study, arm_setting, common_number, jobs, not_run, with_options
+from nc_gym.transfer_agents import film_exploit, read_notes
 from nc_gym.transfer_numbers import (
     at_clock,
     at_steps,
     exploits,
+    median_minutes,
     minutes_to_solve,
     ranks,
     retention,
+    seeds_number,
     spearman,
     steps_to_solve,
+    summary,
 )
+from nc_gym.transfer_report import headline, page, tasks_table
 
-ECHO = "nc_gym/TerminalEcho-v0"
+ROOT = Path(__file__).parents[1]
+ECHO, ADD, FLAG = "nc_gym/TerminalEcho-v0", "nc_gym/TerminalAdd-v0", "nc_gym/TerminalReadFlag-v0"
 POINTS = [Point(100, 60.0, 0.0, 0.0), Point(200, 120.0, 0.0, 0.0), Point(300, 180.0, 0.0, 0.0)]
 
 
@@ -66,9 +74,19 @@ def test_retention_of_what_was_not_learned_is_undefined() -> None:
     assert retention(np.array([-0.1, 0.05]), np.array([0.1, 0.0])) is None
 
 
+def test_numbers_from_one_seed_have_no_interval() -> None:
+    assert retention(np.array([0.5]), np.array([0.4])) == {"ratio": 0.8}
+    assert seeds_number(np.array([0.5])) == {"mean": 0.5}
+    assert seeds_number(np.array([0.5, 0.5])) == {"mean": 0.5, "low": 0.5, "high": 0.5}
+
+
 def test_time_to_solve_is_that_of_the_first_good_checkpoint() -> None:
     assert minutes_to_solve(POINTS, [0.1, 0.9, 0.5]) == 2.0 and steps_to_solve(POINTS, [0.1, 0.9, 0.5]) == 200
     assert minutes_to_solve(POINTS, [0.1, 0.89, 0.5]) is None and steps_to_solve(POINTS, [0.1, 0.89, 0.5]) is None
+
+
+def test_a_seed_that_never_solves_counts_as_the_slowest() -> None:
+    assert median_minutes([3.0, None, 1.0]) == 3.0 and median_minutes([1.0, None, None]) == inf
 
 
 def test_baselines_are_compared_at_equal_steps_and_at_equal_time() -> None:
@@ -80,20 +98,140 @@ def test_baselines_are_compared_at_equal_steps_and_at_equal_time() -> None:
     )
 
 
-def task_with(neural: float, real: float, failed_neural: list[int], failed_real: list[int]) -> dict[str, Any]:
-    good = {"argmax": {"neural": {"success_rate": 1}, "real": {"success_rate": 1}}, "steps": 90}
-    point = {
-        "argmax": {"neural": {"success_rate": neural}, "real": {"success_rate": real}}, "steps": 80,
-        "failed": {"neural": failed_neural, "real": failed_real},
+def scored(neural: float, real: float) -> dict[str, Any]:
+    rates = (("neural", neural), ("real", real))
+    return {machine: {"success_rate": rate, "mean_return": rate, "audited_rate": rate} for machine, rate in rates}
+
+
+def task_with(
+    mode: str, neural: float, real: float, failed_neural: list[int], failed_real: list[int]
+) -> dict[str, Any]:
+    """A task of which one checkpoint is as given in one mode; all else is solved on both machines."""
+    modes = {"argmax": scored(1, 1), "stochastic": scored(1, 1)}
+    failed: dict[str, Any] = {name: {"neural": [], "real": []} for name in modes}
+    odd = {"steps": 80, **modes, mode: scored(neural, real)}
+    odd["failed"] = failed | {mode: {"neural": failed_neural, "real": failed_real}}
+    return {"env": ECHO, "seeds": {"neural": [{"seed": 3, "points": [odd, {"steps": 90, **modes, "failed": failed}]}]}}
+
+
+@pytest.mark.parametrize("mode", ["argmax", "stochastic"])
+def test_an_exploit_of_either_mode_is_named_with_an_episode_that_only_the_neural_machine_counts(mode: str) -> None:
+    found = {"env": ECHO, "mode": mode, "seed": 3, "steps": 80, "neural": 0.8, "real": 0.4, "episode": 6}
+    assert exploits([task_with(mode, 0.8, 0.4, [5], [5, 6, 7])]) == [found]
+    assert exploits([task_with(mode, 0.8, 0.71, [5], [5, 6])]) == []
+    assert exploits([task_with(mode, 0.4, 0.8, [5, 6], [5])]) == []
+
+
+def in_both(value: Any) -> dict[str, Any]:
+    return {"argmax": value, "stochastic": value}
+
+
+def judged(env: str, neural: float, real: float, minutes: dict[str, list[float | None]]) -> dict[str, Any]:
+    """What is reported of a task: one seed, one checkpoint, the same in both modes."""
+    numbers = {
+        "neural_success": {"mean": neural}, "real_success": {"mean": real}, "real_audited": {"mean": real},
+        "gain": {"neural": neural, "real": real}, "retention": retention(np.array([neural]), np.array([real])),
     }  # fmt: skip
-    return {"env": ECHO, "seeds": {"neural": [{"seed": 3, "points": [point, good]}]}}
+    trained_on_real = {"real_equal_steps": in_both({"mean": 0.5}), "real_equal_clock": in_both({"mean": 0.75})}
+    return {
+        "env": env, "random": scored(0, 0), "oracle": scored(1, 1), "neural": in_both(numbers),
+        "minutes_to_solve": in_both(minutes), "steps_to_solve": in_both({"neural": [7000]}),
+        "variants": {"neural": in_both({"mean": real})},
+        "seeds": {"neural": [{"points": [in_both(scored(neural, real))]}]},
+    } | (trained_on_real if "real" in minutes else {})  # fmt: skip
 
 
-def test_an_exploit_is_named_with_an_episode_that_only_the_neural_machine_counts() -> None:
-    task = task_with(0.8, 0.4, [5], [5, 6, 7])
-    assert exploits([task]) == [{"env": ECHO, "seed": 3, "steps": 80, "neural": 0.8, "real": 0.4, "episode": 6}]
-    assert exploits([task_with(0.8, 0.71, [5], [5, 6])]) == []
-    assert exploits([task_with(0.4, 0.8, [5, 6], [5])]) == []
+def reported(*tasks: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """The content of a ``transfer.json``."""
+    common = {
+        "algorithm": "ppo", "num_envs": 8, "steps": 1000, "seeds": 1, "episodes": 10, "test_seed": 5,
+        "hyperparameters": {task["env"]: {"gamma": 0.9} for task in tasks},
+    }  # fmt: skip
+    nothing = {"tasks": [], "arms": [], "seeds": 0, "command": ""}
+    return {
+        "command": "nc-gym agent transfer", "study": common, "summary": summary(tasks), "not_run": nothing,
+        "exploits": [], "tasks": list(tasks),
+    } | changes  # fmt: skip
+
+
+THREE = (
+    judged(ECHO, 0.5, 1.0, {"neural": [2.0], "real": [3.0]}),
+    judged(FLAG, 1.0, 0.1, {"neural": [None], "real": [4.0]}),
+    judged(ADD, 0.0, 0.0, {"neural": [None], "real": [None]}),
+)
+
+
+def test_the_summary_weighs_tasks_alike_in_the_mean_and_by_what_was_learned_when_pooled() -> None:
+    found = summary(THREE)["stochastic"]
+    assert found["retention"] == {ECHO: 2.0, FLAG: 0.1, ADD: None}
+    assert found["mean_retention"] == pytest.approx(1.05) and found["pooled_retention"] == pytest.approx(1.1 / 1.5)
+    assert (found["tasks_learned"], found["tasks"]) == (2, 3)
+    again = summary((*THREE, THREE[2]))["argmax"]["rank_correlation"]
+    assert (again["checkpoints"], again["distinct"]) == (4, 3)
+    assert summary(THREE[2:])["argmax"]["pooled_retention"] is None
+
+
+def test_the_headline_does_not_hide_the_worst_task_or_that_there_is_one_seed() -> None:
+    text = headline(reported(*THREE))
+    assert text.startswith("1 training seed per task; intervals over seeds would say nothing, so there are none. ")
+    assert (
+        "Stochastic policies: mean retention 1.050 over the 2 of 3 tasks that were learned at all, "
+        "lowest 0.100 (TerminalReadFlag-v0); pooled over all tasks 0.733; "
+    ) in text
+    assert "mean retention undefined over the 0 of 1 tasks that were learned at all; pooled" in headline(
+        reported(THREE[2])
+    )
+
+
+def test_tables_show_intervals_of_several_seeds_only() -> None:
+    one = reported(THREE[0])
+    assert "| 50.0% | 100.0% | 100.0% | 2.000 |" in tasks_table(one) and "(" not in tasks_table(one)
+    wide = {"low": 0.25, "high": 0.75}
+    several = judged(ECHO, 0.5, 1.0, {"neural": [2.0, 2.0]})
+    several["neural"]["argmax"]["neural_success"] |= wide
+    assert "| 50.0% (25%–75%) | 100.0% | 100.0% |" in tasks_table(reported(several))
+    several["neural"]["argmax"]["real_audited"] = None
+    assert "| 50.0% (25%–75%) | 100.0% | not audited |" in tasks_table(reported(several))
+
+
+def test_the_targets_say_what_was_met_and_what_was_missed() -> None:
+    lines = page(reported(*THREE)).splitlines()
+    faster = "minutes to 90% on real, trained in neural ≤ on real: Terminal"
+    for line in (
+        "| mean retention ≥ 0.95 | argmax | 1.050 over 2 of 3 tasks learned | met |",
+        "| rank correlation ≥ 0.9 | stochastic | 0.500 over 3 checkpoints (3 distinct points) | missed |",
+        "| no task below 0.8 | argmax | below: TerminalReadFlag-v0 0.100, 2 of 3 tasks learned | missed |",
+        f"| {faster}Echo-v0 | stochastic | neural 2.0; real 3.0 | met |",
+        f"| {faster}ReadFlag-v0 | argmax | neural never; real 4.0 | missed |",
+        f"| {faster}Add-v0 | argmax | neural never; real never | neither |",
+    ):
+        assert line in lines
+    nothing = page(reported(judged(ADD, 0.0, 0.0, {"neural": [None]})))
+    assert "| mean retention ≥ 0.95 | argmax | undefined over 0 of 1 tasks learned | missed |" in nothing
+    assert "| no task below 0.8 | argmax | below: none, 0 of 1 tasks learned | missed |" in nothing
+    assert faster not in nothing  # there is no real arm
+
+
+def test_the_page_says_why_a_task_is_exploited_or_that_nobody_knows() -> None:
+    exploit = {
+        "env": FLAG, "mode": "stochastic", "seed": 0, "steps": 4096, "neural": 1.0, "real": 0.09, "episode": 7,
+        "video": "exploits/a.mp4", "filmed": {"neural": True, "real": False}, "explanation": "It found a way.",
+    }  # fmt: skip
+    text = page(reported(*THREE, exploits=[exploit, exploit | {"env": ADD, "mode": "argmax", "explanation": None}]))
+    line = "training seed 0, 4,096 steps: 100% neural, 9% real; [film of episode 7](exploits/a.mp4): "
+    assert f"### `{FLAG}`\n\n* stochastic, {line}neural solved, real not\n\nIt found a way.\n" in text
+    assert f"### `{ADD}`\n\n* argmax, {line}neural solved, real not\n\nNot explained yet" in text
+    assert "No policy, argmax or stochastic, did more than 0.1 better" in page(reported(*THREE))
+
+
+def test_notes_explain_by_task_and_faulty_ones_are_refused(tmp_path: Path) -> None:
+    assert "the file whose name the word begins with" in read_notes(ROOT / "docs")["TerminalReadFlag-v0"]
+    assert read_notes(tmp_path) == {}
+    (tmp_path / "exploits").mkdir()
+    for text in ("[A-v0]\nwhy = 'so'\n", "A-v0 = 'so'\n", "[A-v0\n"):
+        (tmp_path / "exploits" / "notes.toml").write_text(text)
+        with pytest.raises(ValueError, match=r"notes\.toml is faulty .* give each task a table"):
+            read_notes(tmp_path)
 
 
 def study(out: Path, **changes: Any) -> Study:
@@ -124,8 +262,73 @@ def test_arms_change_only_where_a_policy_learns(tmp_path: Path) -> None:
         study(tmp_path, arms=("real", "neural"))
 
 
+def test_tasks_of_two_cards_are_refused(tmp_path: Path) -> None:
+    settings = (EnvSetting(ECHO), EnvSetting("nc_gym/Desktop-v0"))
+    with pytest.raises(ValueError, match=r"the cards desktop, terminal; expected tasks of one card.*of each card"):
+        study(tmp_path, settings=settings)
+
+
+def test_recipes_that_differ_in_a_number_that_a_study_has_once_are_refused_unless_it_is_given() -> None:
+    def recipes() -> dict[str, dict[str, Any]]:
+        return {ECHO: {"n_envs": 8, "gamma": 0.9}, ADD: {"n_envs": 4, "gamma": 0.5}}
+
+    with pytest.raises(ValueError, match=rf"n_envs 8 \({ECHO}\), 4 \({ADD}\); expected one .*pass --num-envs, or"):
+        common_number(recipes(), "n_envs", "--num-envs", None)
+    left = recipes()
+    assert common_number(left, "n_envs", "--num-envs", 16) == 16
+    assert left == {ECHO: {"gamma": 0.9}, ADD: {"gamma": 0.5}}
+    assert common_number({ECHO: {"n_envs": 8}, ADD: {"n_envs": 8}}, "n_envs", "--num-envs", None) == 8
+    text = page(reported(*THREE[:2], study=reported(*THREE[:2])["study"] | {"hyperparameters": left}))
+    assert "The tasks have recipes of their own, which differ in gamma" in text
+
+
+class Begun(Exception):
+    """Carries the study that would run."""
+
+
+def test_tasks_and_arms_may_be_listed_with_spaces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def begin(study: Study) -> None:
+        raise Begun(study)
+
+    monkeypatch.setattr("nc_gym.transfer.run", begin)
+    arguments = ["agent", "transfer", "--tasks", f"{ECHO}, {ADD}", "--arms", "neural, real", "--out", str(tmp_path)]
+    begun = CliRunner().invoke(app, arguments).exception
+    assert isinstance(begun, Begun)
+    (found,) = begun.args
+    assert [setting.env for setting in found.settings] == [ECHO, ADD] and found.arms == ("neural", "real")
+    assert set(found.hyperparameters) == {ECHO, ADD} and "n_envs" not in found.hyperparameters[ADD]
+
+
+def test_what_was_not_run_is_told_with_a_command_that_runs_it(tmp_path: Path) -> None:
+    settings = (EnvSetting(ADD, obs="screen"), EnvSetting(ECHO, obs="screen"))
+    command = f"nc-gym agent transfer --tasks {ADD},{ECHO} --seeds=2 --algo ppo --out runs/a"
+    found = not_run(study(tmp_path, settings=settings, arms=("neural", "horizon=20")), command)
+    assert FLAG in found["tasks"] and not {ADD, ECHO, "nc_gym/Terminal-v0"} & set(found["tasks"])  # free use is no task
+    assert found["arms"] == ["real", "denoise_steps=2", "denoise_steps=4", "obs=latent"]  # the screen is what it sees
+    assert found["seeds"] == 3
+    arms = "neural,horizon=20,real,denoise_steps=2,denoise_steps=4,obs=latent"
+    tasks = ",".join([ADD, ECHO, *found["tasks"]])
+    assert found["command"] == (
+        f"nc-gym agent transfer --algo ppo --out runs/a --tasks {tasks} --arms {arms} --seeds 5"
+    )  # fmt: skip
+    text = page(reported(*THREE, not_run=found))
+    assert "* arms: `real`, `denoise_steps=2`" in text and "* training seeds: 3 of 5" in text
+    assert f"```sh\n{found['command']}\n```" in text and "context corruption" in text
+    whole = page(reported(*THREE))
+    assert "```sh" not in whole and "context corruption" in whole
+    everything = not_run(study(tmp_path, arms=("neural", *WHOLE_ARMS), seeds=7), command)
+    assert (everything["arms"], everything["seeds"]) == ([], 0) and everything["command"].endswith("--seeds 7")
+
+
+def test_a_command_line_gets_other_values_and_keeps_the_rest() -> None:
+    changed = with_options("nc-gym x --a 1 --b='2 3' --c", {"--a": "9", "--b": "8 7", "--d": "6"})
+    assert changed == "nc-gym x --c --a 9 --b '8 7' --d 6"
+
+
 @pytest.mark.slow
-def test_the_whole_study_runs_resumes_and_publishes(tmp_path: Path, tiny_weights: Path) -> None:
+def test_the_whole_study_runs_resumes_and_publishes(
+    tmp_path: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Two seeds, four arms, a few dozen steps, real bash; then again, after a job lost its end."""
     (tmp_path / "tiny.yml").write_text(
         "default: {n_envs: 2, n_timesteps: 32, n_steps: 8, batch_size: 16, n_epochs: 1, learning_rate: 0.001}\n"
@@ -145,7 +348,8 @@ def test_the_whole_study_runs_resumes_and_publishes(tmp_path: Path, tiny_weights
     assert made == {"transfer.json", "transfer.md", "transfer_curves.png", "transfer_scatter.png"}
     result = json.loads((docs / "transfer.json").read_text())
     (task,) = result["tasks"]
-    assert task["env"] == ECHO and task["oracle"]["real"] == {"success_rate": 1, "mean_return": 1, "audited_rate": 1}
+    assert task["neural"]["argmax"]["real_audited"] is None  # an echo leaves no file
+    assert task["env"] == ECHO and task["oracle"]["real"] == {"success_rate": 1, "mean_return": 1, "audited_rate": None}
     assert task["random"]["neural"]["success_rate"] < 1
     assert [seed["seed"] for seed in task["seeds"]["neural"]] == [0, 1]
     for arm in ("neural", "real", "horizon=5", "obs=latent"):
@@ -154,10 +358,15 @@ def test_the_whole_study_runs_resumes_and_publishes(tmp_path: Path, tiny_weights
             assert seed["marks"]["equal_steps"]["steps"] == 32
     for neural, real in zip(task["seeds"]["neural"], task["seeds"]["real"], strict=True):
         assert real["points"][-1]["minutes"] >= neural["points"][-1]["minutes"]
+    for mode in ("argmax", "stochastic"):
+        assert [len(task["minutes_to_solve"][mode][arm]) for arm in ("neural", "real")] == [2, 2]
+        assert set(task["seeds"]["neural"][0]["points"][0]["failed"][mode]) == {"neural", "real"}
+    assert result["host"] == host()
+    assert "obs=screen" in result["not_run"]["arms"] and result["not_run"]["seeds"] == 3
     correlation = result["summary"]["argmax"]["rank_correlation"]
     assert correlation["checkpoints"] == 4 and task["rank_correlation"]["argmax"] == correlation
-    page = (docs / "transfer.md").read_text()
-    assert page.count(f"`{ECHO}`") >= 2 + 1 + 3 and "2 training seeds" in page
+    text = (docs / "transfer.md").read_text()
+    assert text.count(f"`{ECHO}`") >= 2 + 2 + 6 and "2 training seeds" in text
     assert ECHO in readme_tables.transfer(tmp_path)
 
     assert transfer("--agents", str(tmp_path / "agents")).exit_code == 0
@@ -167,6 +376,20 @@ def test_the_whole_study_runs_resumes_and_publishes(tmp_path: Path, tiny_weights
     assert {test["player"] for test in results["tests"]} == {"ppo", "random", "oracle"} and len(results["tests"]) == 8
     assert load_agent(agent).training is not None  # the hash is the shipped policy's
     assert (agent / "replay.mp4").stat().st_size > 0
+
+    settings = (EnvSetting(ECHO, weights=str(tiny_weights)),)
+    exploit = {"env": ECHO, "mode": "stochastic", "seed": 1, "steps": 32, "episode": 12345}
+    modes = []
+
+    def load(name: str, trust: bool, argmax: bool) -> recording.Agent:
+        modes.append(argmax)
+        return recording.load_agent(name, trust, argmax)
+
+    monkeypatch.setattr("nc_gym.transfer_agents.load_agent", load)
+    shown = film_exploit(study(out, settings=settings), exploit, tmp_path)
+    assert shown["video"] == "exploits/TerminalEcho-v0-seed1-32steps-stochastic-episode12345.mp4"
+    assert (tmp_path / shown["video"]).stat().st_size > 0 and set(shown["filmed"]) == {"neural", "real"}
+    assert modes == [False]  # drawn, as when it was exploited
 
     (lost,) = out.glob("*/neural/seed-1/scores/0000000032.json")
     lost.unlink()
