@@ -1,4 +1,4 @@
-"""``nc-gym train``: from a folder of traces to a weights folder, with the recipes that made the shipped weights.
+"""``nc-gym train``: from a folder of traces to a weights folder; the shipped weights are several such runs in turn.
 
 Joins what may not know each other: traces become shards, the card's boots are recorded on the real machine, and the fit
 loop of ``computer/training.py`` does the rest. Everything a killed run leaves behind is picked up when it starts again.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
+import json
 import shutil
 from pathlib import Path
 from typing import Any, Protocol
@@ -27,6 +28,7 @@ from nc_gym.machines import desktop_events, keys
 from nc_gym.machines.desktop import XDesktop
 from nc_gym.machines.terminal import BashTerminal
 from nc_gym.registration import load_card
+from nc_gym.traces.census import census
 from nc_gym.traces.dataset import build_shards
 from nc_gym.traces.desktop_dataset import build_desktop_shards, sprite_images
 
@@ -44,6 +46,7 @@ class Subject(Protocol):
     """What a real computer brings to the training of its neural twin."""
 
     recipe: Recipe
+    suffix: str  # of its recordings
 
     def config(self) -> NeuralComputerConfig:
         """Returns the shipped network's configuration."""
@@ -59,6 +62,7 @@ class TerminalSubject:
     """Bash in a terminal."""
 
     recipe = Recipe(tokens_per_step=4096, learning_rate=2e-3, decay_share=0.5)
+    suffix = ".cast"
 
     def config(self) -> NeuralComputerConfig:
         """See ``Subject``."""
@@ -87,6 +91,7 @@ class DesktopSubject:
     """An X11 desktop. Its only boot is the fresh desktop: what else an episode begins with, the neural one acts out."""
 
     recipe = Recipe(tokens_per_step=960, max_tokens=1000, learning_rate=2e-3, decay_share=0.5)
+    suffix = ".jsonl"
 
     def config(self) -> NeuralComputerConfig:
         """See ``Subject``."""
@@ -112,6 +117,7 @@ class DesktopSubject:
         return bank
 
 
+RECORDINGS = "recordings.json"
 SUBJECTS: dict[str, Subject] = {"terminal": TerminalSubject(), "desktop": DesktopSubject()}
 
 
@@ -159,6 +165,7 @@ def train(
             partial = out / "shards-partial"  # renamed when whole, so that a killed start begins again
             shutil.rmtree(partial, ignore_errors=True)  # that start may have had other traces
             subject.build_shards(traces, partial)
+            (partial / RECORDINGS).write_text(json.dumps(census(traces, subject.suffix)))
             source.write_text(str(traces.resolve()))
             partial.rename(shard_folder)
     learned, held_out = split_shards(find_shards([shard_folder]))
@@ -173,6 +180,10 @@ def train(
         command = f"nc-gym train {computer} --minutes {minutes:g} --seed {seed}" + (
             f" --start {start}" if start else ""
         )
-        trainer.write_weights(bank, {"command": command, "nc_gym": nc_gym.__version__})
+        facts: dict[str, object] = {"command": command, "nc_gym": nc_gym.__version__, "traces": str(traces)}
+        recordings = shard_folder / RECORDINGS
+        if recordings.exists():  # not in run folders of an older version
+            facts["recordings"] = json.loads(recordings.read_text())
+        trainer.write_weights(bank, facts)
         trainer.console.print(f"weights written to {weights}")
     return weights

@@ -23,10 +23,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tiny import tiny_config
 
 import nc_gym.train
+from nc_gym.average import average
 from nc_gym.computer.batches import ShardError, TokenData, count_tiles, find_shards, tokenize_shard
 from nc_gym.computer.codec import TileCodec, fit_codec
 from nc_gym.computer.objective import coming_codes, corrupt, losses, noise_levels
 from nc_gym.computer.training import Recipe, Trainer, TrainingError, rate_scale
+from nc_gym.computer.weights import WeightsError
 from nc_gym.machines.sandbox import SandboxUnavailable
 from nc_gym.traces.dataset import build_shards
 from nc_gym.traces.recorder import collect_terminal
@@ -302,6 +304,8 @@ def test_train_ends_with_a_weights_folder_that_gym_loads(traces, tmp_path):
         np.testing.assert_array_equal(shown, real.reset(seed=0)[0])  # the boot was recorded from real bash
     facts = nc_gym.computer.weights.read_config(weights).training
     assert facts["seed"] == 3 and facts["steps"] > 0 and facts["command"].startswith("nc-gym train terminal --minutes")
+    assert sum(part["sessions"] for part in facts["recordings"]) == SESSIONS
+    assert {(part["seed"], part["split"]) for part in facts["recordings"]} == {(5, "train")}
     again = nc_gym.train.train(
         traces, 6 * STEP, tmp_path / "run", 3, None, "cpu", config=CONFIG
     )  # over: only writes anew
@@ -314,6 +318,41 @@ def test_training_goes_on_from_a_weights_folder(traces, tmp_path):
     before, after = (load_file(folder / "model.safetensors") for folder in (first, second))
     assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
     assert nc_gym.computer.weights.read_config(second).training["command"].endswith(f"--start {first}")
+
+
+def test_averaged_weights_lie_between_those_averaged_and_say_so(traces, tmp_path):
+    first = nc_gym.train.train(traces, 4 * STEP, tmp_path / "first", 0, None, "cpu", config=CONFIG)
+    second = nc_gym.train.train(traces, 4 * STEP, tmp_path / "second", 1, None, "cpu", start=first)
+    average({first: 0.25, second: 0.75}, tmp_path / "mean")
+    a, b, mean = (load_file(folder / "model.safetensors") for folder in (first, second, tmp_path / "mean"))
+    assert any(not torch.equal(a[name], b[name]) for name in a)
+    for name in a:
+        torch.testing.assert_close(
+            mean[name].float(), 0.25 * a[name].float() + 0.75 * b[name].float(), rtol=1e-2, atol=1e-4
+        )
+    facts = nc_gym.computer.weights.read_config(tmp_path / "mean").training["averaged"]
+    assert [(part["folder"], part["share"]) for part in facts] == [(str(first), 0.25), (str(second), 0.75)]
+    with pytest.raises(ValueError, match=r"the shares 0\.5, 0\.6 do not add up to 1"):
+        average({first: 0.5, second: 0.6}, tmp_path / "never")
+    other = nc_gym.train.train(traces, STEP, tmp_path / "other", 0, None, "cpu", config=tiny_config(num_codes=192))
+    with pytest.raises(WeightsError, match="have different configurations"):
+        average({first: 0.5, other: 0.5}, tmp_path / "never")
+    assert not (tmp_path / "never").exists()
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_network(tmp_path, tiny_weights, traces):
+    """`accelerate launch` with two CPU processes stands in for two GPUs."""
+    command = [
+        sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1",
+        "--mixed_precision", "no", "--dynamo_backend", "no", "-m", "nc_gym.cli", "train", "terminal", "--traces",
+        str(traces), "--minutes", "0.05", "--threads", "1", "--start", str(tiny_weights),
+        "--out", str(tmp_path / "run"),
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr[-3000:]
+    before, after = (load_file(folder / "model.safetensors") for folder in (tiny_weights, tmp_path / "run" / "weights"))
+    assert any(not torch.equal(before[name], after[name]) for name in before)
 
 
 def test_a_run_is_not_resumed_on_other_traces(traces, tmp_path):
