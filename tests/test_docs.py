@@ -97,3 +97,12 @@ def test_version_is_the_same_everywhere():
     assert f'\nversion = "{version}"\n' in (ROOT / "pyproject.toml").read_text()
     assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text()
     assert f"\n## [{version}]" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_a_task_whose_oracle_fails_in_the_neural_computer_is_named_a_bug() -> None:
+    def score(player: str, machine: str, rate: float) -> dict[str, object]:
+        return {"player": player, "machine": machine, "actions": "keys", "success_rate": rate}
+
+    assert docs_pages.fidelity_bugs([score("oracle", "neural", 0.95), score("random", "neural", 0.0)]) == []
+    (text,) = docs_pages.fidelity_bugs([score("oracle", "real", 1.0), score("oracle", "neural", 0.58)])
+    assert "58% with `keys`" in text
