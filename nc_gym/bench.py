@@ -24,6 +24,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from nc_gym.computer.computer import NeuralComputer
 from nc_gym.computer.machine import NeuralMachine
 from nc_gym.computer.weights import MODEL, sha256
+from nc_gym.machines.keys import KEYS
+from nc_gym.machines.machine import Machine
 from nc_gym.machines.terminal import BashTerminal
 from nc_gym.paths import data_root
 from nc_gym.stopwatch import (
@@ -41,6 +43,8 @@ from nc_gym.stopwatch import (
 BATCHES = (1, 8, 32, 128)
 EPISODE_STEPS = 2000
 FORK_ROWS = 32
+FLOP_STEPS = 10
+ECHO_TILES = 2
 
 
 def measure_environment(
@@ -75,26 +79,43 @@ def matrix_rate(dtype: torch.dtype, size: int = 1024) -> float:
     return 2e-9 * size**3 / min(times)
 
 
-def step_flops(machine: NeuralMachine, steps: int = 10) -> float:
-    """Returns the mean floating-point operations of one step of all rows (matrix products and attention)."""
+def step_flops(machine: NeuralMachine, events: NDArray[np.int64]) -> float:
+    """Returns the mean floating-point operations of one step of all rows (matrix products and attention).
+
+    Args:
+        machine: booted rows.
+        events: of some steps, (steps, rows) or (steps, rows, 4).
+    """
     step = machine_step(machine)
-    events = user_events(machine.num_rows, SESSION_STEPS)
     with FlopCounterMode(display=False) as counter:
-        for i in range(steps):
-            step(events[i])
-    return counter.get_total_flops() / steps
+        for event in events:
+            step(event)
+    return counter.get_total_flops() / len(events)
 
 
-def episode_times(machine: NeuralMachine, steps: int) -> NDArray[np.float64]:
-    """Returns the milliseconds of every step of one long episode, float64 (steps,)."""
+def episode(machine: NeuralMachine, events: NDArray[np.int64]) -> dict[str, list[float]]:
+    """Returns the milliseconds of one long episode: of every step, and of the keys that echo one character.
+
+    Steps cost what they draw, and what the users do early and late differs; echoes are alike.
+
+    Args:
+        machine: one row of a terminal.
+        events: (steps, 1).
+    """
     boot(machine)
     step = machine_step(machine)
-    times = np.empty(steps)
-    for i, events in enumerate(user_events(machine.num_rows, steps)):
+    times, shares = np.empty(len(events)), np.empty(len(events))
+    for i, event in enumerate(events):
         start = time.perf_counter()
-        step(events)
-        times[i] = time.perf_counter() - start
-    return 1e3 * times
+        shares[i] = step(event)
+        times[i] = 1e3 * (time.perf_counter() - start)
+    echoed = echoes(events[:, 0], np.rint(shares * machine.computer.config.num_tiles))
+    return {"episode_ms": times.round(3).tolist(), "episode_echo_ms": times[echoed].round(3).tolist()}
+
+
+def echoes(keys: NDArray[np.int64], tiles: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Says which steps (steps,) only echo: a printable key, and two tiles drawn, its character and the cursor."""
+    return np.array([len(KEYS[key]) == 1 for key in keys]) & (tiles == ECHO_TILES)
 
 
 def bench_terminal(
@@ -113,58 +134,78 @@ def bench_terminal(
     Returns:
         The content of ``docs/bench_terminal.json``.
     """
+    from nc_gym.fidelity import load_computer  # it imports this module
+
     folder = Path(weights) if weights else data_root() / "weights" / "terminal"
-    computer = NeuralComputer.from_pretrained(folder, device=device)
+    computer = load_computer(weights, device, None)
     neural, environments, flops = [], [], {}
     for rows in track(batches, description="neural", transient=True):
         machine = NeuralMachine(computer, rows)
         neural.append(asdict(measure_machine(machine, seconds)))
-        flops[str(rows)] = step_flops(machine)
+        flops[str(rows)] = step_flops(machine, user_events(rows, FLOP_STEPS))
         environments.append(asdict(measure_environment(rows, seconds, "neural", weights, device)))
     real = BashTerminal(1)
     real_speed = asdict(measure_machine(real, seconds))
     result = {
         "host": host(),
-        "weights": {
-            "folder": folder.name,
-            "denoise_steps": computer.config.denoise_steps,
-            "sha256": sha256(folder / MODEL),
-        },
+        "weights": weights_entry(folder, computer),
         "neural": neural,
         "neural_environment": environments,
         "real": real_speed,
         "real_environment": asdict(measure_environment(1, seconds, "real")),
         "real_processes": {str(n): measure_real_processes(n, seconds) for n in (1, 2)},
-        "calls_ms": calls(computer, real),
+        "calls_ms": calls(computer, real, user_events(FORK_ROWS, SESSION_STEPS)),
         "arithmetic": arithmetic(neural, flops),
-        "episode_ms": [round(float(ms), 3) for ms in episode_times(NeuralMachine(computer, 1), episode_steps)],
+        **episode(NeuralMachine(computer, 1), user_events(1, episode_steps)),
     }
     real.close()
     return result
 
 
-def calls(computer: NeuralComputer, real: BashTerminal) -> dict[str, float]:
-    """Returns milliseconds of resets, a fork of ``FORK_ROWS`` rows, and a step of that many."""
+def weights_entry(folder: Path, computer: NeuralComputer) -> dict[str, Any]:
+    """Returns what says which weights were measured."""
+    return {
+        "folder": folder.name,
+        "denoise_steps": computer.config.denoise_steps,
+        "sha256": sha256(folder / MODEL),
+    }
+
+
+def calls(computer: NeuralComputer, real: Machine, events: NDArray[np.int64]) -> dict[str, float]:
+    """Returns milliseconds of resets, a fork of ``FORK_ROWS`` rows, and a step of that many.
+
+    Args:
+        computer: the neural computer.
+        real: one row of the real one.
+        events: of at least eight steps of ``FORK_ROWS`` rows.
+    """
     one, many = NeuralMachine(computer, 1), NeuralMachine(computer, FORK_ROWS)
     boot(one)
     boot(many)
     step = machine_step(many)
-    events = iter(user_events(FORK_ROWS, SESSION_STEPS))
+    remaining = iter(events)
     return {
         "neural_reset_1": measure_calls(lambda: boot(one)),
         f"neural_reset_{FORK_ROWS}": measure_calls(lambda: boot(many)),
         f"neural_fork_{FORK_ROWS}": measure_calls(lambda: one.fork(0, FORK_ROWS)),
-        f"neural_step_{FORK_ROWS}": measure_calls(lambda: step(next(events))),
+        f"neural_step_{FORK_ROWS}": measure_calls(lambda: step(next(remaining))),
         "real_reset_1": measure_calls(lambda: boot(real)),
     }
 
 
 def arithmetic(neural: list[dict[str, Any]], flops: dict[str, float]) -> dict[str, Any]:
-    """Returns the machine's matrix-product rates beside those that the steps achieve, in GFLOP/s."""
+    """Returns the machine's matrix-product rates beside those that the steps achieve, in GFLOP/s.
+
+    Args:
+        neural: speeds, one per number of rows.
+        flops: number of rows -> mean floating-point operations of one step of all rows.
+    """
     return {
         "matrix_product_gflops": {"float32": matrix_rate(torch.float32), "bfloat16": matrix_rate(torch.bfloat16)},
         "step_mflop_per_row": {rows: flops[rows] / int(rows) / 1e6 for rows in flops},
-        "step_gflops": {str(s["rows"]): flops[str(s["rows"])] / s["ms_per_step"] / 1e6 for s in neural},
+        "step_gflops": {
+            str(s["rows"]): flops[str(s["rows"])] / s["rows"] * s["steps_per_second"] / 1e9 for s in neural
+        },
     }
 
 

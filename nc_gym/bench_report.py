@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console, Group
-from rich.table import Table
+from rich.table import Column, Table
 
 WINDOW = 50  # steps per point of the plot
 
@@ -27,16 +27,20 @@ def tables(result: dict[str, Any]) -> Group:
     speed.add_row("real bash", *_speed_cells(result["real"], result["real_environment"]), "")
     for processes, rate in result["real_processes"].items():  # steps/s of all together
         speed.add_row(f"real bash, {processes} processes", processes, "", f"{rate:.0f}", "", "", "")
-    other = Table(title="Calls and arithmetic")
-    other.add_column("what")
-    other.add_column("measured", justify="right")
+    calls = calls_table(result)
+    for what, ms in (flatness(result["episode_ms"]) | flatness(result["episode_echo_ms"], "echoed key")).items():
+        calls.add_row(what, f"{ms:.2f} ms")
+    return Group(speed, calls)
+
+
+def calls_table(result: dict[str, Any]) -> Table:
+    """Returns the times of calls and the machine's matrix-product rates as a table."""
+    table = Table("what", Column("measured", justify="right"), title="Calls and arithmetic")
     for name, ms in result["calls_ms"].items():
-        other.add_row(name.replace("_", " "), f"{ms:.2f} ms")
+        table.add_row(name.replace("_", " "), f"{ms:.2f} ms")
     for dtype, rate in result["arithmetic"]["matrix_product_gflops"].items():
-        other.add_row(f"matrix product {dtype}", f"{rate:.0f} GFLOP/s")
-    for what, ms in flatness(result["episode_ms"]).items():
-        other.add_row(what, f"{ms:.2f} ms")
-    return Group(speed, other)
+        table.add_row(f"matrix product {dtype}", f"{rate:.0f} GFLOP/s")
+    return table
 
 
 def _speed_cells(machine: dict[str, Any], environment: dict[str, Any]) -> list[str]:
@@ -45,11 +49,19 @@ def _speed_cells(machine: dict[str, Any], environment: dict[str, Any]) -> list[s
     return [str(machine["rows"]), f"{machine['ms_per_step']:.2f}", per_second[0], damage, per_second[1]]
 
 
-def flatness(episode_ms: list[float]) -> dict[str, float]:
-    """Returns the median step time of the first and the last tenth of an episode, in milliseconds."""
+def flatness(episode_ms: list[float], what: str = "step") -> dict[str, float]:
+    """Returns the median time of the first and the last tenth of an episode's steps, in milliseconds.
+
+    Args:
+        episode_ms: of all steps, or of those of one kind, in order.
+        what: the name of their kind.
+
+    Returns:
+        Name and time, first and last; nothing if there are fewer than ten steps.
+    """
     tenth = len(episode_ms) // 10
-    first, last = np.median(episode_ms[:tenth]), np.median(episode_ms[-tenth:])
-    return {f"step, first {tenth} of an episode": float(first), f"step, last {tenth} of an episode": float(last)}
+    parts = {"first": episode_ms[:tenth], "last": episode_ms[-tenth:]} if tenth else {}
+    return {f"{what}, {end} {tenth} of an episode": float(np.median(part)) for end, part in parts.items()}
 
 
 def plot_episode(episode_ms: list[float], path: str | Path) -> None:
@@ -70,12 +82,17 @@ def plot_episode(episode_ms: list[float], path: str | Path) -> None:
 
 def write(result: dict[str, Any], path: str | Path) -> None:
     """Writes the JSON file and, beside it, ``bench_flat.png``."""
+    write_json(result, path)
+    plot_episode(result["episode_ms"], Path(path).with_name("bench_flat.png"))
+
+
+def write_json(result: dict[str, Any], path: str | Path) -> None:
+    """Writes the JSON file."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     lists = re.compile(r"\[[^\[\]{}]*\]")
     text = lists.sub(lambda found: " ".join(found[0].split()), json.dumps(result, indent=1))  # one line per list
     path.write_text(text + "\n")
-    plot_episode(result["episode_ms"], path.with_name("bench_flat.png"))
 
 
 def show(result: dict[str, Any]) -> None:

@@ -123,7 +123,7 @@ def collect(
     ),
 )
 def import_(
-    video: Annotated[Path, typer.Argument(help="Screen video: one frame more than actions.")],
+    video: Annotated[Path, typer.Argument(help="Screen video; frame k shows action k - 1 done.")],
     actions: Annotated[Path, typer.Argument(help="Per-frame action CSV or actions JSON.")],
     out: Annotated[Path, typer.Option(help="Folder of the recording.")],
     user: Annotated[str, typer.Option(help="Who made it: goal, slow or fast.")] = "goal",
@@ -224,7 +224,7 @@ def bench(
     seconds: Annotated[float, typer.Option(min=0, help="How long each speed of the terminal is measured.")] = 4.0,
     device: Device = "auto",
 ) -> None:
-    """Measure steps per second, beside the real computer; of the terminal also resets and forks."""
+    """Measure steps per second, resets and forks, beside the real computer."""
     folder = str(weights) if weights else None
     if computer is Computer.desktop:
         from nc_gym import desktop_bench

@@ -6,7 +6,6 @@ copy of the settled screen. Steps that only move the pointer and steps that open
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -20,15 +19,19 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from nc_gym.bench import host
+from nc_gym.bench import BATCHES, FORK_ROWS, arithmetic, calls, host, step_flops, weights_entry
+from nc_gym.bench_report import calls_table, write_json
+from nc_gym.computer.computer import NeuralComputer
+from nc_gym.computer.machine import NeuralMachine
+from nc_gym.desktop_fidelity import load_computer
 from nc_gym.machines.desktop import XDesktop
 from nc_gym.paths import data_root
-from nc_gym.stopwatch import boot
+from nc_gym.stopwatch import boot, machine_step
 from nc_gym.traces.desktop_mix import make_user
 
 SEED = 21_000  # of the users
 SESSIONS = 4  # different ones, which many rows share
-ROWS = 32
+ROWS = 32  # of the batch that stands for all
 FLAT_EVENTS = 1000  # of the episode along which the step time is followed
 
 
@@ -39,14 +42,18 @@ class DesktopSpeed:
     Attributes:
         rows: rows stepped together.
         steps: measured steps.
+        ms_per_step: median milliseconds of a step of all rows.
         steps_per_second: rows × steps over the whole time.
+        damage: mean share of tiles denoised per step; None for real machines and environments.
         move_ms: median milliseconds of the steps in which the (only) row's pointer moves and nothing else.
         open_ms: the same of steps that open a window.
     """
 
     rows: int
     steps: int
+    ms_per_step: float
     steps_per_second: float
+    damage: float | None = None
     move_ms: float | None = None
     open_ms: float | None = None
 
@@ -68,18 +75,18 @@ def record(index: int, steps: int) -> Session:
     seconds: list[float] = []
     with XDesktop(1) as machine:
         boot(machine)
+        step = machine_step(machine)
         while len(events) < steps:
             for act in user.plan(machine.windows(0)):
                 start = time.perf_counter()
-                machine.step(np.array([act.event], np.int64), np.ones(1, np.bool_))
-                machine.screens()
+                step(np.array([act.event], np.int64))
                 seconds.append(time.perf_counter() - start)
                 events.append(act.event)
                 purposes.append(act.purpose)
     return Session(np.array(events[:steps], np.int64), purposes[:steps], seconds[:steps])
 
 
-def speed(rows: int, session: Session, seconds: list[float]) -> DesktopSpeed:
+def speed(rows: int, session: Session, seconds: list[float], damage: float | None = None) -> DesktopSpeed:
     """Returns the speed of ``rows`` rows whose steps under a session took so many ``seconds``."""
     moves = _moves(session.events, seconds)
     opened = [
@@ -88,7 +95,8 @@ def speed(rows: int, session: Session, seconds: list[float]) -> DesktopSpeed:
         if purpose.startswith("open ") and purpose != "open menu" and e[2]
     ]
     kinds = [1e3 * float(np.median(kind)) if kind and rows == 1 else None for kind in (moves, opened)]
-    return DesktopSpeed(rows, len(seconds), rows * len(seconds) / sum(seconds), *kinds)
+    rate = rows * len(seconds) / sum(seconds)
+    return DesktopSpeed(rows, len(seconds), 1e3 * float(np.median(seconds)), rate, damage, *kinds)
 
 
 def _moves(events: NDArray[np.int64], seconds: list[float]) -> list[float]:
@@ -96,78 +104,106 @@ def _moves(events: NDArray[np.int64], seconds: list[float]) -> list[float]:
     return [s for s, event in zip(seconds, events, strict=False) if not event[2:].any()]
 
 
-def replay(step: Callable[[NDArray[np.int64]], object], sessions: list[Session], rows: int) -> list[float]:
-    """Does again in ``rows`` rows what users did, and returns the seconds of each step."""
+def stacked(sessions: list[Session], rows: int) -> NDArray[np.int64]:
+    """Returns the events of ``rows`` rows that share the sessions, (steps, rows, 4)."""
+    return np.stack([sessions[row % len(sessions)].events for row in range(rows)], axis=1)
+
+
+def replay(step: Callable[[NDArray[np.int64]], object], events: NDArray[np.int64]) -> list[float]:
+    """Does again what users did, events (steps, rows, 4), and returns the seconds of each step."""
     seconds = []
-    for k in range(min(len(session.events) for session in sessions)):
-        events = np.stack([sessions[row % len(sessions)].events[k] for row in range(rows)])
+    for event in events:
         start = time.perf_counter()
-        step(events)
+        step(event)
         seconds.append(time.perf_counter() - start)
     return seconds
 
 
 def bench_desktop(
-    weights: str | None = None, device: str = "auto", steps: int = 150, rows: int = ROWS
-) -> dict[str, Any]:
-    """Measures both desktops; without trained weights in the default place, only the real one.
+    weights: str | None = None, device: str = "auto", steps: int = 150, batches: tuple[int, ...] = BATCHES,
+    flat_events: int = FLAT_EVENTS,
+) -> dict[str, Any]:  # fmt: skip
+    """Measures both desktops, in about three minutes; without weights in the default place, only the real one.
 
     Args:
         weights: weights folder, by default the shipped one.
         device: "auto", "cpu" or "cuda".
         steps: events per user.
-        rows: of the batch of neural desktops.
+        batches: numbers of neural rows; 1 and ``ROWS`` are among them.
+        flat_events: length of the episode along which the step time is followed.
 
     Returns:
         The content of ``docs/bench_desktop.json``.
     """
+    folder = Path(weights) if weights else data_root() / "weights" / "desktop"
+    computer = load_computer(folder, device, None) if weights or folder.is_dir() else None
     sessions = [record(index, steps) for index in track(range(SESSIONS), description="real", transient=True)]
-    real = [asdict(speed(1, session, session.seconds)) for session in sessions]
+    everything = _joined(sessions)
     result = {
         "host": host(),
         "steps": steps,
-        "real": _median(real),
+        "real": asdict(speed(1, everything, everything.seconds)),
         "real_environment": _environment("real", sessions, 1),
     }
-    folder = Path(weights) if weights else data_root() / "weights" / "desktop"
-    if weights is None and not folder.is_dir():
+    if computer is None:
         return {**result, "neural": None}
-    return {**result, **_bench_neural(folder, device, sessions, rows)}
-
-
-def _median(speeds: list[dict[str, Any]]) -> dict[str, Any]:
-    """Returns the median of several measurements, field by field."""
-    known = {name: [s[name] for s in speeds if s[name] is not None] for name in speeds[0]}
-    return {name: float(np.median(values)) if values else None for name, values in known.items()}
-
-
-def _bench_neural(folder: Path, device: str, sessions: list[Session], rows: int) -> dict[str, Any]:
-    from nc_gym.computer.computer import NeuralComputer
-    from nc_gym.computer.machine import NeuralMachine
-
-    computer = NeuralComputer.from_pretrained(folder, device=device)
-
-    def measure(count: int, done: list[Session]) -> list[float]:
-        machine = NeuralMachine(computer, count)
-        everyone = np.ones(count, np.bool_)
-        boot(machine)
-
-        def step(events: NDArray[np.int64]) -> None:
-            machine.step(events, everyone)
-            machine.screens()
-
-        return replay(step, done, count)
-
-    single = [asdict(speed(1, session, measure(1, [session]))) for session in sessions]
-    events = np.concatenate([session.events for session in sessions])
-    long = Session(np.resize(events, (FLAT_EVENTS, 4)), [], [])
-    episode = measure(1, [long])
+    with XDesktop(1) as real:
+        times = calls(computer, real, stacked(sessions, FORK_ROWS))
     return {
-        "neural": _median(single),
-        "neural_batch": asdict(speed(rows, sessions[0], measure(rows, sessions))),
-        "neural_environment": _environment("neural", sessions, rows, str(folder), device),
-        "episode_ms": [round(1e3 * s, 3) for s in episode],
-        "episode_move_ms": [round(1e3 * s, 3) for s in _moves(long.events, episode)],
+        **result,
+        "weights": weights_entry(folder, computer),
+        **_speeds(computer, sessions, batches),
+        "neural_environment": _environment("neural", sessions, ROWS, str(folder), device),
+        "calls_ms": times,
+        **_episode(computer, np.resize(everything.events, (flat_events, 4))),
+    }
+
+
+def _joined(sessions: list[Session]) -> Session:
+    """Returns sessions one after the other, as one."""
+    return Session(
+        np.concatenate([session.events for session in sessions]),
+        [purpose for session in sessions for purpose in session.purposes],
+        [second for session in sessions for second in session.seconds],
+    )
+
+
+def _speeds(computer: NeuralComputer, sessions: list[Session], batches: tuple[int, ...]) -> dict[str, Any]:
+    """Measures each number of rows, and what arithmetic their steps are."""
+    found = {}
+    for rows in track(batches, description="neural", transient=True):
+        runs = [[session] for session in sessions] if rows == 1 else [sessions]  # one row does what all users did
+        done = [_drive(NeuralMachine(computer, rows), stacked(run, rows)) for run in runs]
+        seconds = [second for each, _ in done for second in each]
+        damage = float(np.mean([share for _, share in done]))
+        found[rows] = asdict(speed(rows, _joined(sessions), seconds, damage))
+    machine = NeuralMachine(computer, SESSIONS)
+    boot(machine)
+    flops = step_flops(machine, stacked(sessions, SESSIONS)) / SESSIONS  # of one row; all batches share the events
+    speeds = list(found.values())
+    return {
+        "neural": found[1],
+        "neural_batch": found[ROWS],
+        "neural_batches": speeds,
+        "arithmetic": arithmetic(speeds, {str(rows): flops * rows for rows in found}),
+    }
+
+
+def _drive(machine: NeuralMachine, events: NDArray[np.int64]) -> tuple[list[float], float]:
+    """Boots a machine and returns the seconds of its steps, and the mean share of tiles that they denoised."""
+    boot(machine)
+    step = machine_step(machine)
+    shares: list[float] = []
+    seconds = replay(lambda event: shares.append(step(event) or 0.0), events)
+    return seconds, float(np.mean(shares))
+
+
+def _episode(computer: NeuralComputer, events: NDArray[np.int64]) -> dict[str, list[float]]:
+    """Returns the milliseconds of one long episode under events (steps, 4): of every step, and of pointer moves."""
+    seconds, _ = _drive(NeuralMachine(computer, 1), events[:, None])
+    return {
+        "episode_ms": [round(1e3 * s, 3) for s in seconds],
+        "episode_move_ms": [round(1e3 * s, 3) for s in _moves(events, seconds)],
     }
 
 
@@ -178,7 +214,7 @@ def _environment(
     envs: Any = gym.make_vec("nc_gym/Desktop-v0", num_envs=rows, machine=machine, weights=weights, device=device)
     try:
         envs.reset(seed=0)
-        return asdict(speed(rows, sessions[0], replay(envs.step, sessions, rows)))
+        return asdict(speed(rows, sessions[0], replay(envs.step, stacked(sessions, rows))))
     finally:
         envs.close()
 
@@ -203,6 +239,19 @@ def table(result: dict[str, Any]) -> Table:
     return shown
 
 
+def rows_table(result: dict[str, Any]) -> Table:
+    """Returns what a step of 1, 8, 32 and more neural rows takes, draws and computes."""
+    shown = Table(title="Neural rows stepped together")
+    for column in ("rows", "ms/step", "steps/s", "tiles denoised", "GFLOP/s"):
+        shown.add_column(column, justify="right")
+    rates = result["arithmetic"]["step_gflops"]
+    for one in result["neural_batches"]:
+        rows = str(one["rows"])
+        times = (f"{one['ms_per_step']:.1f}", f"{one['steps_per_second']:.0f}")
+        shown.add_row(rows, *times, f"{one['damage']:.2%}", f"{rates[rows]:.1f}")
+    return shown
+
+
 def flatness(result: dict[str, Any]) -> str:
     """Returns a sentence on how a step's cost grows along an episode.
 
@@ -218,14 +267,18 @@ def flatness(result: dict[str, Any]) -> str:
     )
 
 
-def show(result: dict[str, Any]) -> None:
-    """Prints the table."""
-    Console().print(table(result))
+def tables(result: dict[str, Any]) -> list[Table | str]:
+    """Returns all that there is to print."""
     if result["neural"] is None:
-        Console().print("weights/desktop does not exist: only the real desktop was measured.")
+        return [table(result), "weights/desktop does not exist: only the real desktop was measured."]
+    return [table(result), rows_table(result), calls_table(result)]
+
+
+def show(result: dict[str, Any]) -> None:
+    """Prints the tables."""
+    Console().print(*tables(result))
 
 
 def write(result: dict[str, Any], path: Path) -> None:
     """Writes the JSON file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(result) + "\n", encoding="utf-8")
+    write_json(result, path)

@@ -1,4 +1,4 @@
-"""The bench measures real bash and a tiny neural computer; its report shows what it measured."""
+"""The benches measure the real computers and tiny neural ones; their reports show what they measured."""
 
 import json
 
@@ -8,9 +8,11 @@ import pytest
 import torch
 from rich.console import Console
 
-from nc_gym import bench_report, readme_tables
+from nc_gym import bench, bench_report, desktop_bench, readme_tables
 from nc_gym.bench import bench_terminal, matrix_rate
-from nc_gym.machines.keys import KEYS
+from nc_gym.computer.weights import MODEL, WeightsError, sha256
+from nc_gym.desktop_bench import bench_desktop
+from nc_gym.machines.keys import KEY_INDEX, KEYS
 from nc_gym.machines.terminal import BashTerminal
 from nc_gym.stopwatch import SESSION_STEPS, measure, measure_calls, measure_machine, user_events
 from nc_gym.traces.users import session_events
@@ -19,6 +21,22 @@ from nc_gym.traces.users import session_events
 @pytest.fixture(scope="module")
 def result(tiny_weights):
     return bench_terminal(str(tiny_weights), "cpu", seconds=0.02, batches=(1, 2), episode_steps=100)
+
+
+@pytest.fixture(scope="module")
+def desktop_result(tiny_desktop_weights):
+    with pytest.MonkeyPatch.context() as patch:  # 32 rows take long
+        for module, name in ((bench, "FORK_ROWS"), (desktop_bench, "FORK_ROWS"), (desktop_bench, "ROWS")):
+            patch.setattr(module, name, 2)
+        return bench_desktop(str(tiny_desktop_weights), "cpu", steps=12, batches=(1, 2), flat_events=60)
+
+
+def shown(*parts):
+    """What a wide terminal shows."""
+    console = Console(width=160, record=True, quiet=False, file=open("/dev/null", "w"))
+    with console.file:
+        console.print(*parts)
+    return console.export_text()
 
 
 def test_events_are_what_held_out_users_type():
@@ -95,14 +113,12 @@ def test_flops_are_counted_per_row_and_divided_by_the_time_of_the_same_step(resu
         rows = str(speed["rows"])
         flop = arithmetic["step_mflop_per_row"][rows] * speed["rows"] * 1e6
         assert flop > 1e4
-        assert arithmetic["step_gflops"][rows] == pytest.approx(flop / (speed["ms_per_step"] * 1e-3) / 1e9)
+        mean_seconds = speed["rows"] / speed["steps_per_second"]
+        assert arithmetic["step_gflops"][rows] == pytest.approx(flop / mean_seconds / 1e9)
 
 
 def test_bench_report_shows_and_writes_what_was_measured(result, tmp_path):
-    console = Console(width=160, record=True, quiet=False, file=open("/dev/null", "w"))
-    with console.file:
-        console.print(bench_report.tables(result))
-    text = console.export_text()
+    text = shown(bench_report.tables(result))
     assert f"{result['neural'][1]['ms_per_step']:.2f}" in text and "real bash, 2 processes" in text
     bench_report.write(result, tmp_path / "docs" / "bench_terminal.json")
     assert json.loads((tmp_path / "docs" / "bench_terminal.json").read_text()) == result
@@ -115,9 +131,108 @@ def test_bench_report_shows_and_writes_what_was_measured(result, tmp_path):
 def test_flatness_compares_the_ends_of_an_episode():
     first, last = bench_report.flatness([1.0] * 50 + [3.0] * 50).values()
     assert (first, last) == (1.0, 3.0)
+    assert list(bench_report.flatness([1.0] * 20, "echoed key")) == [
+        "echoed key, first 2 of an episode", "echoed key, last 2 of an episode",
+    ]  # fmt: skip
+    assert bench_report.flatness([1.0] * 9) == {}
+
+
+def test_echoes_are_printable_keys_that_draw_a_character_and_the_cursor():
+    keys = np.array([KEY_INDEX[name] for name in ("a", "b", " ", "Enter", "noop", "Left")])
+    assert bench.echoes(keys, np.array([2, 6, 2, 2, 2, 2])).tolist() == [True, False, True, False, False, False]
+
+
+class Drawing:
+    """Stands in for a machine whose rows draw as many of 100 tiles as their events say."""
+
+    num_rows = 1
+
+    class computer:
+        class config:
+            num_tiles = 100
+
+    def reset(self, rows, seeds, boots):
+        self.drawn = np.zeros(1)
+
+    def step(self, events, rows):
+        self.drawn = events % 5 / 100
+
+    def screens(self):
+        return np.zeros((1, 2, 2, 3), np.uint8)
+
+    def damage(self):
+        return self.drawn
+
+
+def test_an_episode_times_its_echoes_apart():
+    """Keys 37, 42, ... draw two tiles; 7, 12 and so on, too, but those above 95 are not printable."""
+    result = bench.episode(Drawing(), np.arange(106)[:, None])
+    assert len(result["episode_ms"]) == 106
+    assert len(result["episode_echo_ms"]) == len([key for key in range(1, 96) if key % 5 == 2])
+    assert all(ms >= 0 for ms in result["episode_echo_ms"])
 
 
 def test_users_of_the_bench_are_not_those_of_training():
     held_out = user_events(rows=1, steps=50)[:, 0].tolist()
     training = [event for event, _ in session_events("goal", 20_000, 0, "train", 50)]
     assert held_out != training
+
+
+def test_the_desktops_bench_covers_what_the_terminals_does(desktop_result, result, tiny_desktop_weights):
+    assert {"host", "weights", "calls_ms", "arithmetic", "episode_ms"} <= desktop_result.keys()
+    assert desktop_result["weights"] == {
+        "folder": tiny_desktop_weights.name, "denoise_steps": 1, "sha256": sha256(tiny_desktop_weights / MODEL),
+    }  # fmt: skip
+    assert desktop_result["weights"].keys() == result["weights"].keys()
+    assert set(desktop_result["calls_ms"]) == {
+        "neural_reset_1", "neural_reset_2", "neural_fork_2", "neural_step_2", "real_reset_1",
+    }  # fmt: skip
+    one, two = desktop_result["neural_batches"]
+    assert (one["rows"], two["rows"]) == (1, 2) and one["steps"] == 4 * 12 and two["steps"] == 12
+    assert one == desktop_result["neural"] and two == desktop_result["neural_batch"]
+    assert all(0 < each["damage"] <= 1 and each["ms_per_step"] > 0 for each in (one, two))
+    assert one["move_ms"] > 0 and two["move_ms"] is None
+    assert desktop_result["arithmetic"].keys() == result["arithmetic"].keys()
+    flops, rates = (desktop_result["arithmetic"][name] for name in ("step_mflop_per_row", "step_gflops"))
+    for each in (one, two):
+        rows = str(each["rows"])
+        assert rates[rows] == pytest.approx(flops[rows] * each["steps_per_second"] / 1e3)
+    assert len(desktop_result["episode_ms"]) == 60 > len(desktop_result["episode_move_ms"]) > 0
+
+
+def test_the_desktops_report_shows_and_writes_what_was_measured(desktop_result, tmp_path):
+    text = shown(*desktop_bench.tables(desktop_result))
+    for needle in ("neural fork 2", "matrix product float32", "tiles denoised", "a pointer move takes"):
+        assert needle in text
+    assert f"{desktop_result['neural_batch']['damage']:.2%}" in text
+    desktop_bench.write(desktop_result, tmp_path / "docs" / "bench_desktop.json")
+    file = tmp_path / "docs" / "bench_desktop.json"
+    assert json.loads(file.read_text()) == desktop_result and len(file.read_text().splitlines()) < 150
+    assert "| neural batch | 2 |" in readme_tables.desktop_speed(tmp_path)
+
+
+@pytest.fixture
+def nothing_runs(monkeypatch):
+    """Fails as soon as anything is measured."""
+
+    def fail(*args, **kwargs):
+        raise AssertionError("measured")
+
+    for module, name in ((desktop_bench, "record"), (bench, "measure_machine"), (bench, "BashTerminal")):
+        monkeypatch.setattr(module, name, fail)
+
+
+def test_the_weights_of_a_desktop_are_refused_before_a_terminal_is_measured(tiny_desktop_weights, nothing_runs):
+    with pytest.raises(WeightsError, match=r"have machine 'desktop' but the card says 'terminal'; use weights"):
+        bench_terminal(str(tiny_desktop_weights), "cpu")
+
+
+def test_the_weights_of_a_terminal_are_refused_before_a_desktop_is_measured(tiny_weights, nothing_runs):
+    with pytest.raises(WeightsError, match="are those of a terminal; expected a desktop's"):
+        bench_desktop(str(tiny_weights), "cpu")
+
+
+@pytest.mark.parametrize("measure_all", [bench_terminal, bench_desktop])
+def test_a_missing_weights_folder_is_refused_before_anything_is_measured(measure_all, tmp_path, nothing_runs):
+    with pytest.raises(WeightsError, match=r"no weights at .*nowhere"):
+        measure_all(str(tmp_path / "nowhere"), "cpu")

@@ -69,6 +69,12 @@ def test_a_boot_shows_the_recorded_screen(computer):
     assert torch.equal(computer.screens(state), prompt_screen().repeat(2, 1, 1, 1))
 
 
+def test_rows_boot_to_boot_0_unless_told():
+    both, _, screens = booted()  # its boot 1 ends on another screen
+    assert torch.equal(both.screens(both.boot(torch.tensor([3, 4]))), prompt_screen().repeat(2, 1, 1, 1))
+    assert not torch.equal(screens[-1:], prompt_screen())
+
+
 def test_screens_are_a_history_not_noise(together):
     """The tiny computer must draw, differently in every row: else the comparisons below would compare nothing."""
     _, _, screens, state = together

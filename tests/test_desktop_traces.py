@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from random import Random
 
 import imageio.v3 as iio
 import numpy as np
 import pytest
 
 from nc_gym.machines.desktop import XDesktop
-from nc_gym.machines.desktop_events import BUTTONS, KEYS, SIZES, Event, event
+from nc_gym.machines.desktop_events import BUTTONS, KEYS, Event
 from nc_gym.machines.window import Window
 from nc_gym.traces import desktop_paper
 from nc_gym.traces.desktop_dataset import build_desktop_shards
@@ -178,39 +177,17 @@ def test_users_type_only_words_of_their_split(split: str) -> None:
     assert len(words) > 100 and {split_of(word) for word in words} == {split}
 
 
-def random_events() -> list[Event]:
-    rng = Random(0)
-    every = [(rng.randrange(80), rng.randrange(60), button, 0) for button in range(len(BUTTONS))]
-    every += [(rng.randrange(80), rng.randrange(60), 0, key) for key in range(len(KEYS))]
-    return every + [tuple(map(rng.randrange, SIZES)) for _ in range(200)]
-
-
-@pytest.mark.parametrize("kind", ["csv", "json"])
-def test_papers_files_come_back_event_by_event(tmp_path: Path, kind: str) -> None:
-    path, events = tmp_path / f"actions.{kind}", random_events()
-    getattr(desktop_paper, f"write_{kind}")(path, events, 15)
-    assert getattr(desktop_paper, f"read_{kind}")(path) == events
-
-
 def test_row_k_of_the_csv_leads_to_frame_k_plus_one(small: Path, tmp_path: Path) -> None:
     """As here: the screen before anything was done is frame 0, and there is one row less than frames."""
     desktop_paper.write_csv(tmp_path / "a.csv", read_trace(small).events, 15)
     rows = (tmp_path / "a.csv").read_text().splitlines()
     assert len(rows) - 1 == len(list(read_screens(small))) - 1
     assert rows[0] == "Timestamp,Timestamp_formated,X,Y,Left Click,Right Click,Key Events"
-    assert rows[1].startswith("0.000,00:00.000,4,11,True,False") and rows[2].startswith("0.067,")
+    assert rows[1].startswith("0.067,00:00.067,4,11,True,False") and rows[2].startswith("0.133,")
     desktop_paper.write_json(tmp_path / "a.json", read_trace(small).events, 15)
     content = json.loads((tmp_path / "a.json").read_text())
     assert content["metadata"]["frame_count"] == 3 and content["metadata"]["action_frame_applies_to_next_frame"]
     assert [action["frame_index"] for action in content["actions"]] == [0, 1]
-
-
-def test_frames_without_an_action_in_the_json_are_idle(tmp_path: Path) -> None:
-    path = tmp_path / "a.json"
-    action = {"action": "left_click", "coordinate": [8, 8], "frame_index": 1}
-    path.write_text(json.dumps({"metadata": {"frame_count": 5}, "actions": [action]}))
-    click = event(8, 8, "left click")
-    assert desktop_paper.read_json(path) == [event(0, 0), click, event(8, 8), event(8, 8)]
 
 
 def papers_session(folder: Path, trace_file: Path, kind: str, scale: int) -> tuple[Path, Path]:
@@ -255,7 +232,7 @@ def test_imports_that_do_not_fit_are_refused_and_leave_nothing(recording: Path, 
     actions.write_text("\n".join(actions.read_text().splitlines()[:-1]) + "\n")
     with pytest.raises(TraceError, match=r"41 frames and .* has 39 actions; expected one frame more than actions, 40"):
         import_session(video, actions, tmp_path / "out", "goal")
-    assert list((tmp_path / "out").iterdir()) == []
+    assert not (tmp_path / "out").exists()
     before = video.read_bytes()
     with pytest.raises(
         TraceError, match=r"theirs\.mkv is there already and would be overwritten; choose another folder"
@@ -266,31 +243,3 @@ def test_imports_that_do_not_fit_are_refused_and_leave_nothing(recording: Path, 
         import_session(actions, actions, tmp_path / "out", "goal")
     with pytest.raises(TraceError, match="unknown user 'me'; choose one of goal, slow, fast"):
         import_session(video, actions, tmp_path / "out", "me")
-
-
-def test_papers_recordings_are_read_with_their_spelling_and_their_gaps(tmp_path: Path) -> None:
-    path = tmp_path / "record_0.csv"
-    path.write_text(
-        "Timestamp,Timestamp_formatted,X,Y,Left Click,Right Click,Key Events\n"
-        "1700000000.1,x,100.0,50,False,False,[]\n"
-        "1700000000.2,x,100.0,50,True,False,[]\n"
-        "1700000000.3,x,100.0,50,False,False,\"[('keydown', 'ctrl'), ('keydown', 'c'), ('keyup', 'c')]\"\n"
-        "1700000000.4,x,100.0,50,False,False,\"[('scroll', 'down:3'), ('keydown', 'a')]\"\n"
-    )
-    expected = [event(100, 50), event(100, 50, "left click"), event(100, 50, "none", "Ctrl-C")]
-    assert desktop_paper.read_csv(path) == [*expected, event(100, 50, "wheel down", "a")]
-
-
-@pytest.mark.parametrize(
-    ("row", "message"),
-    [
-        ("0,x,400,50,False,False,[]", r"line 2: pointer \(400, 50\) is outside the screen"),
-        ("0,x,10,50,False,False,\"[('keydown', 'f13')]\"", "line 2: unknown key 'f13'"),
-        ("0,x,10", "line 2: .*; expected the columns Timestamp, Timestamp_formated"),
-    ],
-)
-def test_papers_rows_that_cannot_be_played_are_named(tmp_path: Path, row: str, message: str) -> None:
-    path = tmp_path / "a.csv"
-    path.write_text("Timestamp,Timestamp_formated,X,Y,Left Click,Right Click,Key Events\n" + row + "\n")
-    with pytest.raises(TraceError, match=message):
-        desktop_paper.read_csv(path)

@@ -68,13 +68,14 @@ class NeuralComputer:
         weights.save(Path(path), self.network, self.bank)
 
     @torch.inference_mode()
-    def boot(self, seeds: Tensor, boots: Tensor) -> RuntimeState:
+    def boot(self, seeds: Tensor, boots: Tensor | None = None) -> RuntimeState:
         """Returns freshly booted rows.
 
         Args:
             seeds: int64 (N,), each row's noise stream.
-            boots: int64 (N,), index into the boot bank.
+            boots: int64 (N,), index into the boot bank; boot 0 for all rows if None.
         """
+        boots = torch.zeros(len(seeds), dtype=torch.int64) if boots is None else boots
         state = self._runtime.empty(len(seeds))
         for boot in boots.unique().tolist():
             rows = torch.nonzero(boots.to(self.device) == boot)[:, 0]

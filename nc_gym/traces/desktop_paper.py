@@ -1,13 +1,22 @@
 """The GUI trace files of the Neural Computers authors' data engine: per-frame action CSV and actions JSON.
 
-Alignment, which their own files leave open (see the tests): row k of the CSV is the action *before* frame k + 1, so a
-video with N rows has N + 1 frames, as here: frame 0 is the screen before anything was done. A row's timestamp is
-k / fps. The JSON holds the same actions with names; ``frame_index`` k says that frame k + 1 is the first to show them.
+Alignment. As everywhere here, event k leads from frame k to frame k + 1. Row k of a CSV is event k, so a video with N
+rows has N + 1 frames: frame 0 is the screen before anything was done. Their recorders leave as many rows as frames,
+because they take frame k *after* what row k says was done: there row k + 1 is event k, and row 0 is dropped. In a JSON
 
-Columns: Timestamp, Timestamp_formated (their spelling; ``Timestamp_formatted`` is read, too), X, Y, Left Click,
-Right Click, Key Events. A key event is ('keydown' or 'keyup', key). Left Click and Right Click only say that a click
-began in that row. What the columns cannot say is written as further key events: ('mouse', button event) for a press, a
-release or a double click, ('scroll', 'up:1') for the wheel, as their converter does.
+* ``frame_index`` k is row k;
+* otherwise the action at ``timestamp`` t is event round(t * fps - 1), as in their loader: an agent's actions bear the
+  number of frames taken before, a synthetic one's its row, both over fps, so frame t * fps is the first to show it. fps
+  is the JSON's own or, where it has none, the video's. What was done before frame 0 is event 0.
+
+An event holds one button event and one key, the button first. What a frame has beyond that (a typed word, wheel
+notches, a drag's release) goes to the following frames, one each; what no frame shows any more is left out. Their agent
+takes a third of a second to move the pointer to a click, which its JSON does not say: here it jumps.
+
+CSV columns: Timestamp, Timestamp_formated (their spelling; nobody reads it), X, Y, Left Click, Right Click, Key Events
+(or Keys). Row k bears (k + 1) / fps. A key event is ('keydown' or 'keyup', key). Left Click and Right Click only say
+that a click began in that row. What the columns cannot say is written as further key events: ('mouse', button event)
+for a press, a release or a double click, ('scroll', 'up:1') for the wheel, as their converter does.
 """
 
 from __future__ import annotations
@@ -16,24 +25,46 @@ import ast
 import csv
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nc_gym.machines.desktop_events import BUTTONS, HEIGHT, KEY_INDEX, KEYS, WIDTH, Event, event, position
+from nc_gym.machines.desktop_events import BUTTONS, HEIGHT, KEYS, WIDTH, Event, event, position
+from nc_gym.traces.desktop_actions import (
+    ACTIONS,
+    Place,
+    Stroke,
+    Timeline,
+    bin_at,
+    combination,
+    event_index,
+    happened,
+    is_modifier,
+    key_of,
+    scroll,
+    strokes,
+)
 from nc_gym.traces.desktop_trace import TraceError
 
 COLUMNS = ("Timestamp", "Timestamp_formated", "X", "Y", "Left Click", "Right Click", "Key Events")
-_NAMES = {
-    "Enter": "enter", "Backspace": "backspace", "Tab": "tab", "Up": "up", "Down": "down", "Left": "left",
-    "Right": "right", "Home": "home", "End": "end", " ": "space", "F4": "f4", "Alt": "alt", "Ctrl": "ctrl",
-}  # fmt: skip
-_KEY_OF_NAME = {theirs: ours for ours, theirs in _NAMES.items()} | {"return": "Enter"}
-_ACTIONS = {
-    "left click": "left_click", "right click": "right_click", "double click": "double_click",
-    "left press": "left_mouse_down", "left release": "left_mouse_up", "wheel up": "scroll", "wheel down": "scroll",
-}  # fmt: skip
-_BUTTON_OF_ACTION = {name: button for button, name in _ACTIONS.items() if name != "scroll"}
-_SCROLLS = {"up": "wheel up", "down": "wheel down"}
+
+
+@dataclass(frozen=True)
+class Video:
+    """The video that actions belong to.
+
+    Attributes:
+        size: width and height of the screen, in pixels.
+        fps: frames per second, if known.
+        frames: how many there are, if known.
+    """
+
+    size: tuple[int, int] = (WIDTH, HEIGHT)
+    fps: float | None = None
+    frames: int | None = None
+
+
+UNKNOWN = Video()
 
 
 def write_csv(path: Path, events: Sequence[Event], fps: float) -> None:
@@ -45,23 +76,30 @@ def write_csv(path: Path, events: Sequence[Event], fps: float) -> None:
             name, (x, y) = BUTTONS[button], position(column, row)
             clicks = (name == "left click", name == "right click")
             others = [] if name == "none" or any(clicks) else [_mouse(name)]
-            time = index / fps
-            writer.writerow([f"{time:.3f}", _clock(time), x, y, *clicks, str(others + _strokes(KEYS[key]))])
+            time = (index + 1) / fps
+            writer.writerow([f"{time:.3f}", _clock(time), x, y, *clicks, str(others + _key_events(KEYS[key]))])
 
 
-def read_csv(path: Path, size: tuple[int, int] = (WIDTH, HEIGHT)) -> list[Event]:
+def read_csv(path: Path, video: Video = UNKNOWN) -> list[Event]:
     """Reads the events of a per-frame CSV; keys that this desktop does not have are an error.
 
     Args:
         path: the file.
-        size: width and height, in pixels, of the screen that its pointer was on.
+        video: what it belongs to.
 
     Raises:
         TraceError: a column or a value is missing or unknown, or the pointer is outside the screen.
     """
     with path.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    return [_event_of_row(path, number, row, size) for number, row in enumerate(rows, 2)]
+    timeline = Timeline({})
+    for index, row in enumerate(rows):
+        try:
+            place = bin_at(float(row["X"]), float(row["Y"]), video.size)
+            timeline.add(index, [(place, "none", "noop"), *_row_strokes(row, place)])
+        except (ValueError, LookupError, TypeError, SyntaxError) as error:
+            raise TraceError(f"{path}, line {index + 2}: {error}; expected the columns {', '.join(COLUMNS)}") from error
+    return _after_frame_0(timeline.events(len(rows)), len(rows), video)
 
 
 def write_json(path: Path, events: Sequence[Event], fps: float) -> None:
@@ -69,16 +107,17 @@ def write_json(path: Path, events: Sequence[Event], fps: float) -> None:
     actions: list[dict[str, Any]] = []
     last: tuple[int, int] | None = None
     for index, (column, row, button, key) in enumerate(events):
-        place = {"coordinate": list(position(column, row)), "timestamp": index / fps, "frame_index": index}
+        place = {"coordinate": list(position(column, row)), "timestamp": (index + 1) / fps, "frame_index": index}
         name, stroke = BUTTONS[button], KEYS[key]
         moved, last = (column, row) != last, (column, row)
         if name == "none" and (moved or stroke == "noop"):
             actions.append({"action": "mouse_move" if moved else "wait", **place})
         elif name != "none":
             direction = {"direction": name.removeprefix("wheel ")} if name.startswith("wheel") else {}
-            actions.append({"action": _ACTIONS[name], **direction, **place})
+            actions.append({"action": ACTIONS[name], **direction, **place})
         if stroke != "noop":
-            actions.append({"action": "type" if len(stroke) == 1 else "key", "text": _combination(stroke), **place})
+            typed = ("type", stroke) if len(stroke) == 1 else ("key", combination(stroke))
+            actions.append({"action": typed[0], "text": typed[1], **place})
     metadata = {
         "source": "nc_gym", "fps": fps, "total_actions": len(actions), "frame_count": len(events) + 1,
         "action_frame_applies_to_next_frame": True,
@@ -86,103 +125,81 @@ def write_json(path: Path, events: Sequence[Event], fps: float) -> None:
     path.write_text(json.dumps({"metadata": metadata, "actions": actions}, indent=1) + "\n", encoding="utf-8")
 
 
-def read_json(path: Path, size: tuple[int, int] = (WIDTH, HEIGHT)) -> list[Event]:
-    """Reads the events of an actions JSON; actions of one ``frame_index`` are one event, a frame without any is idle.
+def read_json(path: Path, video: Video = UNKNOWN) -> list[Event]:
+    """Reads the events of an actions JSON, whichever of their programs wrote it; a frame without an action is idle.
 
     Args:
         path: the file.
-        size: width and height, in pixels, of the screen that its pointer was on.
+        video: what it belongs to.
 
     Raises:
-        TraceError: it is no such file, or an action or a key is unknown, or the pointer is outside the screen.
+        TraceError: it is no such file; an action or a key is unknown, or belongs to no frame; the pointer is outside
+            the screen.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        actions = content["actions"]
-        frames: dict[int, list[dict[str, Any]]] = {}
-        for number, action in enumerate(actions):
-            frames.setdefault(action.get("frame_index", number), []).append(action)
-        count = max(max(frames, default=-1) + 1, content.get("metadata", {}).get("frame_count", 1) - 1)
-        x, y = 0, 0
-        events = []
-        for index in range(count):
-            button, key = "none", "noop"
-            for action in frames.get(index, []):
-                x, y = (int(value) for value in action.get("coordinate", (x, y)))
-                kind = action["action"]
-                if kind == "scroll":
-                    button = _SCROLLS[action["direction"]]
-                elif kind in ("type", "key"):
-                    key = _key(action["text"])
-                elif kind not in ("mouse_move", "wait", "screenshot", "cursor_position"):
-                    button = _BUTTON_OF_ACTION[kind]
-            events.append(event(*_scaled(x, y, size), button, key))
-        return events
-    except (ValueError, LookupError, TypeError) as error:
-        raise TraceError(f"{path} is no actions file that this desktop can play: {error}") from error
+        actions, metadata, rows = happened(content["actions"]), content.get("metadata") or {}, content.get("frames")
+        timeline = Timeline({k: bin_at(row["x"], row["y"], video.size) for k, row in enumerate(rows or [])})
+        count = len(rows) if rows else _count(metadata, video)
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise TraceError(f"{path} is no actions JSON ({error!r}); expected metadata and a list of actions") from error
+    for number, action in actions:
+        try:
+            index = event_index(action, metadata.get("fps") or video.fps)
+            if count is not None and index > count:
+                raise ValueError(f"it comes after frame {index}, but there are {count + 1}; is this another video's?")
+            timeline.add(index, strokes(action, video.size))
+        except KeyError as error:
+            raise TraceError(f"{path}, action {number} ({action['action']}) has no {error.args[0]}") from error
+        except (ValueError, TypeError) as error:
+            raise TraceError(f"{path}, action {number} ({action['action']}): {error}") from error
+    return _after_frame_0(timeline.events(count), len(rows or ()), video)
 
 
-def _event_of_row(path: Path, line: int, row: dict[str, str], size: tuple[int, int]) -> Event:
-    try:
-        button, keys = "none", []
-        for kind, name in ast.literal_eval(row["Key Events"] or "[]"):
-            if kind == "mouse":
-                button = name
-            elif kind == "scroll":
-                button = _SCROLLS[name.split(":")[0]]
-            elif kind == "keydown":
-                keys.append(name)
-        if row["Left Click"] == "True":
-            button = "left click"
-        elif row["Right Click"] == "True":
-            button = "right click"
-        key = _key("+".join(keys)) if keys else "noop"
-        return event(*_scaled(float(row["X"]), float(row["Y"]), size), button, key)
-    except (ValueError, LookupError, TypeError, SyntaxError) as error:
-        raise TraceError(f"{path}, line {line}: {error}; expected the columns {', '.join(COLUMNS)}") from error
+def _count(metadata: dict[str, Any], video: Video) -> int | None:
+    """Returns the number of events of a JSON that has no rows, None if nothing says."""
+    frames = metadata.get("frame_count") or video.frames
+    return None if frames is None else int(frames) - 1
 
 
-def _scaled(x: float, y: float, size: tuple[int, int]) -> tuple[int, int]:
-    """Returns the pixel of this desktop's screen at the same place as pixel (x, y) of a screen of another size."""
-    return int(x * WIDTH / size[0]), int(y * HEIGHT / size[1])
+def _after_frame_0(events: list[Event], rows: int, video: Video) -> list[Event]:
+    """Returns the events of a file of so many rows without row 0 if that led to frame 0."""
+    return events[1:] if rows and rows == video.frames else events
+
+
+def _row_strokes(row: dict[str, str], place: Place) -> list[Stroke]:
+    """Returns what a row of a CSV does: buttons first, then keys, each with the modifiers that the row holds."""
+    clicks = {"left click": row["Left Click"], "right click": row["Right Click"]}
+    buttons: list[Stroke] = [(place, button, "noop") for button, clicked in clicks.items() if clicked == "True"]
+    keys: list[Stroke] = []
+    held: list[str] = []
+    for kind, name in ast.literal_eval((row["Keys"] if "Keys" in row else row["Key Events"]) or "[]"):
+        if kind == "mouse":
+            event(0, 0, name)  # there is such a button event
+            buttons.append((place, name, "noop"))
+        elif kind == "scroll":
+            direction, _, amount = name.partition(":")
+            buttons += scroll(direction, amount or None, place)
+        elif kind == "keydown" and is_modifier(name):
+            held.append(name)
+        elif kind == "keydown":
+            keys.append((place, "none", key_of("+".join([*held, name]))))
+        elif kind == "keyup" and name in held:
+            held.remove(name)
+    return buttons + keys
 
 
 def _mouse(name: str) -> tuple[str, str]:
     return ("scroll", f"{name.removeprefix('wheel ')}:1") if name.startswith("wheel") else ("mouse", name)
 
 
-def _combination(key: str) -> str:
-    """Returns their name of a key: "a", "enter", "ctrl+c"."""
-    if len(key) == 1:
-        return _NAMES.get(key, key)
-    modifier, _, last = key.rpartition("-")
-    last = _NAMES.get(last, last.lower() if modifier else last)
-    return f"{_NAMES[modifier]}+{last}" if modifier else last
-
-
-def _strokes(key: str) -> list[tuple[str, str]]:
+def _key_events(key: str) -> list[tuple[str, str]]:
     """Returns the key-down and key-up events of a key."""
     if key == "noop":
         return []
-    combination = _combination(key)
-    names = [combination] if len(combination) == 1 else combination.split("+")
+    pressed = combination(key)
+    names = [pressed] if len(pressed) == 1 else pressed.split("+")
     return [("keydown", name) for name in names] + [("keyup", name) for name in reversed(names)]
-
-
-def _key(combination: str) -> str:
-    """Returns the key of this desktop that ``combination`` names; Shift is part of the character.
-
-    Raises:
-        ValueError: there is none.
-    """
-    names = [combination] if len(combination) == 1 else [name for name in combination.split("+") if name != "shift"]
-    parts = [_KEY_OF_NAME.get(name, name) for name in names]
-    if len(parts) > 1 and len(parts[-1]) == 1:
-        parts[-1] = parts[-1].upper()
-    key = "-".join(parts)
-    if key not in KEY_INDEX:
-        raise ValueError(f"unknown key {combination!r}; this desktop has printable ASCII and {', '.join(KEYS[96:])}")
-    return key
 
 
 def _clock(seconds: float) -> str:
