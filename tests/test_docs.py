@@ -11,6 +11,7 @@ import pytest
 
 import nc_gym
 from nc_gym import docs_pages, readme_tables
+from nc_gym.registration import load_card
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "THIRD_PARTY_NOTICES.md")]
@@ -106,3 +107,18 @@ def test_a_task_whose_oracle_fails_in_the_neural_computer_is_named_a_bug() -> No
     assert docs_pages.fidelity_bugs([score("oracle", "neural", 0.95), score("random", "neural", 0.0)]) == []
     (text,) = docs_pages.fidelity_bugs([score("oracle", "real", 1.0), score("oracle", "neural", 0.58)])
     assert "58% with `keys`" in text
+
+
+def test_every_terminal_task_was_measured_and_is_neither_impossible_nor_solved_by_chance() -> None:
+    result = json.loads((ROOT / "docs" / "tasks_terminal.json").read_text())
+    card = load_card("terminal")
+    assert result["episodes"] >= 100 and result["weights_sha256"] == card.weights_sha256
+    tasks = {id for id, environment in card.environments.items() if environment.task.success}
+    assert {score["env"] for score in result["scores"]} == tasks
+    for score in result["scores"]:
+        if score["player"] == "random":
+            assert score["success_rate"] < 0.05, score
+        elif score["machine"] == "real":
+            assert score["success_rate"] >= 0.99, score
+    for task in tasks:
+        assert (ROOT / "docs" / "envs" / f"{task.split('/')[1]}.gif").is_file()
