@@ -122,6 +122,31 @@ def test_a_patch_without_earlier_states_is_painted_as_in_training(computer, even
     assert torch.allclose(canvas.versions, own.expand_as(canvas.versions).to(canvas.versions.dtype))
 
 
+def test_a_row_s_noise_does_not_depend_on_whether_other_rows_paint(computer, events, monkeypatch):
+    """The scout of row 0 finds nothing to paint; alone or beside rows that paint, its clock is the same."""
+    scout = computer.network.scout.damage
+    monkeypatch.setattr(computer.network.outlook, "forward", _awake(computer.network.outlook.forward))
+    clocks = []
+    for rows in (1, 6):
+        quiet = lambda x: torch.where(torch.arange(len(x))[:, None, None] == 0, -1.0, 1.0).expand(*x.shape[:2], 1)  # noqa: E731
+        monkeypatch.setattr(scout, "forward", quiet)
+        _, codes, states = play(computer, events[:rows, :5])
+        assert (codes[0, 1:] == codes[0, :-1]).all()
+        clocks.append([int(state.clock[0]) for state in states])
+    assert clocks[0] == clocks[1] == [1, 2, 3, 4, 5]
+
+
+def _awake(forward):
+    """An outlook that always says that something changes."""
+
+    def always(h):
+        outlook = forward(h)
+        outlook.changes = torch.tensor([0.0, 1.0]).expand(len(h), 2)
+        return outlook
+
+    return always
+
+
 def test_training_reads_what_the_computer_read(computer, events, tmp_path, monkeypatch):
     """A session that the computer painted itself, recorded and batched, gives the same h, versions and ages."""
     seen: list[torch.Tensor] = []

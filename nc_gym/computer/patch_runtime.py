@@ -100,6 +100,7 @@ class PatchRuntime:
     ) -> None:
         """Paints what changes on the rows numbered ``rows`` (A,)."""
         c, net = self.config, self.network
+        state.clock[rows] += 1  # of every row, or a row's noise would depend on whether others paint
         codes = cut(c, state.codes[rows])  # (A, patches, 16)
         blocks, patches = net.scout(net.encoder(codes), h, event[:, :2], before)
         a, place = torch.nonzero(net.scout.damage(patches)[..., 0] > 0, as_tuple=True)
@@ -123,7 +124,6 @@ class PatchRuntime:
         changed = (code != kept).any(1)
         self._put(state, rows[a[changed]], place[changed], kept[changed], code[changed])
         state.damage[rows] = torch.bincount(a[p], minlength=len(rows)).float() / c.num_tiles
-        state.clock[rows] += 1
         encoded = net.encoder(code[changed])
         state.changes[rows] = net.changes(encoded, place[changed], a[changed], len(rows)).to(state.changes.dtype)
 
