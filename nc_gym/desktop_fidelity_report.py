@@ -16,6 +16,7 @@ from nc_gym.comparison import GAP, TITLE_COLORS, differing_cells, mark, text_lin
 from nc_gym.desktop_fidelity_measures import CURVES
 from nc_gym.desktop_fidelity_run import DesktopSessions, Film
 from nc_gym.desktop_fidelity_transitions import event_name
+from nc_gym.fidelity_report import Aim, idle_aim
 
 JSON, PLOT, GALLERY = "fidelity_desktop.json", "fidelity_desktop.png", "failures_desktop.png"
 GALLERY_SIZE = 12
@@ -28,7 +29,7 @@ TARGETS: dict[str, tuple[str, float]] = {
     "changed pixels right at event 100": ("100", 0.90),
     "characters typed into xterm": ("text", 0.97),
 }
-"""What is aimed at: name -> (where it stands in the JSON file, see ``target_numbers``; at least how much)."""
+"""Shares aimed at: name -> (where it stands in the JSON file, see ``target_numbers``; at least how much)."""
 
 
 def write(result: dict[str, Any], real: DesktopSessions, film: Film, out: Path) -> None:
@@ -49,11 +50,14 @@ def target_numbers(result: dict[str, Any]) -> dict[str, tuple[dict[str, float] |
     }
     numbers: dict[str, tuple[dict[str, float] | None, float]] = {}
     for name, (key, aim) in TARGETS.items():
-        number = found.get(key)
-        if number is not None:
-            number = {"mean": number.get("share", number.get("mean")), "low": number["low"], "high": number["high"]}
-        numbers[name] = (number, aim)
+        numbers[name] = (fidelity_report.share(found.get(key)), aim)
     return numbers
+
+
+def aims(result: dict[str, Any]) -> list[Aim]:
+    """Returns each of ``TARGETS``, and that no-ops change no pixel, beside what was measured."""
+    numbers = target_numbers(result)
+    return [*(Aim(name, *each) for name, each in numbers.items()), idle_aim(result["idle"], "pixels")]
 
 
 def worst(real: DesktopSessions, film: Film) -> list[tuple[int, int, int]]:
@@ -100,15 +104,13 @@ def table(result: dict[str, Any]) -> Table:
     )
     for column in ("closed loop", "measured", "95 % interval", "aim", ""):
         made.add_column(column)
-    for name, (number, aim) in target_numbers(result).items():
-        if number is None:
-            made.add_row(name, "not measured", "", f"{aim}", "")
-        else:
-            met = "met" if number["mean"] >= aim else "missed"
-            made.add_row(name, f"{number['mean']:.4f}", f"{number['low']:.4f}–{number['high']:.4f}", f"{aim}", met)
-    idle = result["idle"]
-    changed = idle["pixels_changed"]
-    made.add_row(f"pixels changed by {idle['noops']} no-ops", f"{changed:,}", "", "0", "missed" if changed else "met")
+    for aim in aims(result):
+        value, interval, met = "not measured", "", "met" if aim.met else "missed"
+        if isinstance(aim.measured, int):
+            value = f"{aim.measured:,}"
+        elif aim.measured is not None:
+            value, interval = "{mean:.4f}".format(**aim.measured), "{low:.4f}–{high:.4f}".format(**aim.measured)
+        made.add_row(aim.name, value, interval, f"{aim.wanted}", "" if aim.measured is None else met)
     made.caption = f"{result['transitions']['classes']} classes of transitions. {_similar(result['similarity'])}"
     return made
 

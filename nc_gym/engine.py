@@ -53,6 +53,8 @@ class Engine:
         actions: what an action types.
         steps: steps of each row's episode, int64 (N,).
         episodes: each row's goal and progress.
+        restarted: whether a real computer died or hung in the row's last step, bool (N,). What runs there now is a
+            fresh one, without boot and setup: the episode is over.
     """
 
     def __init__(self, options: Options, num_rows: int, machine: Machine | None = None) -> None:
@@ -68,10 +70,8 @@ class Engine:
         self.episodes = [Episode(self.task.sample(0, options.split)) for _ in range(num_rows)]
         self._after: list[Event] = [self._inputs.first] * num_rows  # the last event of each row
         self._names = [self.actions.name(self.actions.idle(self._inputs.first))] * num_rows  # of the last actions
-        self._rewards = np.zeros(num_rows)
-        self._totals = np.zeros(num_rows)
-        self._restarted = np.zeros(num_rows, np.bool_)
-        self._audits = np.zeros(num_rows, np.bool_)
+        self._rewards, self._totals = np.zeros((2, num_rows))
+        self.restarted, self._audits = np.zeros((2, num_rows), np.bool_)
         height, width, _ = self.machine.screen_shape
         self._banner_chars = np.full((num_rows, BANNER_COLUMNS), ord(" "), np.uint8)
         self._banners = np.zeros((num_rows, BANNER_HEIGHT, width, 3), np.uint8)
@@ -110,7 +110,7 @@ class Engine:
         self._look()
         for row, goal in goals.items():
             self.episodes[row] = self.task.begin(goal, self._reader.view(row))
-        for counter in (self.steps, self._rewards, self._totals, self._restarted, self._audits):
+        for counter in (self.steps, self._rewards, self._totals, self.restarted, self._audits):
             counter[rows] = 0
         self._draw_banners(rows)
 
@@ -119,7 +119,8 @@ class Engine:
     ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Takes one action in each row where ``rows`` (N,) is true and judges the screen after each of its events.
 
-        Rows whose actions are longer than those of others go on alone; what solves a task ends the action.
+        Rows whose actions are longer than those of others go on alone; what solves a task ends the action, and so does
+        the loss of the computer, whose successor is not judged.
 
         Returns:
             Rewards float64 (N,), 0 in the other rows; and whether each row's task is solved, bool (N,).
@@ -129,13 +130,13 @@ class Engine:
             for row in range(self.num_rows)
         ]
         rewards, solved = np.zeros(self.num_rows), self.successes()
-        self._restarted[rows] = False
+        self.restarted[rows] = False
         for turn in range(max(map(len, queues))):
-            moving = np.array([turn < len(queue) for queue in queues]) & (solved | ~self.successes())
+            moving = np.array([turn < len(queue) for queue in queues]) & (solved | ~self.successes()) & ~self.restarted
             for row in np.flatnonzero(moving):
                 self._after[row] = queues[row][turn]
             self._send(moving)
-            for row in np.flatnonzero(moving):
+            for row in np.flatnonzero(moving & ~self.restarted):
                 rewards[row] += self.task.judge(self.episodes[row], self._reader.view(int(row)))
         self._audit(self.successes() & ~solved)
         self.steps += rows
@@ -149,9 +150,8 @@ class Engine:
         """Sends the events ``_after`` of ``rows`` (N,) and reads the screens."""
         self.machine.step(as_array(self._after), rows)
         if self.options.machine == "real":
-            lost = self.machine.restarted()  # type: ignore[attr-defined]
-            self._restarted |= lost
-            for row in np.flatnonzero(lost):
+            self.restarted |= self.machine.restarted()  # type: ignore[attr-defined]
+            for row in np.flatnonzero(self.restarted & rows):
                 self._after[row] = self._inputs.first  # a fresh computer has its pointer where it begins
         self._look()
 
@@ -241,7 +241,7 @@ class Engine:
         if self.options.machine == "neural":
             infos["damage"] = self.machine.damage()  # type: ignore[attr-defined]
         else:
-            infos["restarted"] = self._restarted.copy()
+            infos["restarted"] = self.restarted.copy()
             infos["audit"] = self._audits.copy()
         return infos
 

@@ -36,7 +36,7 @@ class ComputerInfo(TypedDict, total=False):
     damage: float
     """Neural: share of the tiles that were denoised for this screen."""
     restarted: bool
-    """Real: shell or desktop had died or hung and was replaced by a fresh one during this step."""
+    """Real: shell or desktop died or hung in this step, which truncates the episode; a fresh one runs since."""
     audit: bool
     """Real: the task is solved, and files or windows confirm what the screen showed when it was."""
 
@@ -105,8 +105,9 @@ class ComputerEnv(gym.Env[NDArray[Any], Any], EzPickle):
 
     ## Episode End
     Termination: the task is solved (a step after that earns 0). Truncation: after ``max_episode_steps``, by Gymnasium's
-    ``TimeLimit``. A real shell or desktop that dies or hangs is replaced by a fresh one, which ``info["restarted"]``
-    reports.
+    ``TimeLimit``; and when a real shell or desktop dies or hangs, on free use as well, which ``info["restarted"]``
+    reports. The screen is then that of a fresh computer that nothing was set up on, so it is not judged; ``reset``
+    boots it and sets it up.
 
     ## Info
     See :class:`ComputerInfo`; the keys are the same after every reset and step.
@@ -231,7 +232,8 @@ class ComputerEnv(gym.Env[NDArray[Any], Any], EzPickle):
                 "env.unwrapped.encode(text), .pointer(x, y, button) and .keys.index(name) make actions"
             )
         rewards, solved = self._engine.step(np.array([action]), self._row)
-        return self._engine.observations()[0], float(rewards[0]), bool(solved[0]), False, self._info()
+        truncated = bool(self._engine.restarted[0])  # the time limit is Gymnasium's wrapper
+        return self._engine.observations()[0], float(rewards[0]), bool(solved[0]), truncated, self._info()
 
     def _info(self) -> dict[str, Any]:
         return {key: first.item() if isinstance(first := values[0], np.generic) else first

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,60 @@ JSON, PLOT, GALLERY = "fidelity_terminal.json", "fidelity_terminal.png", "failur
 GALLERY_SIZE = 8
 _CURVES = {"characters": "characters right", "exact": "exact screens", "cursor": "cursor right"}
 _SEPARATOR = 16  # dark pixel rows between two cases
+TARGETS: dict[str, tuple[tuple[str, ...], float]] = {
+    "characters right at event 50": (("at_steps", "50", "characters"), 0.995),
+    "characters right at event 200": (("at_steps", "200", "characters"), 0.98),
+    "exact screens at event 50": (("at_steps", "50", "exact"), 0.95),
+    "exact screens at event 200": (("at_steps", "200", "exact"), 0.80),
+    "teacher-forced keys right": (("events", "teacher_forced", "kinds", "key"), 0.999),
+}
+"""What is aimed at: name -> (where it stands in the JSON file; at least how much)."""
+
+
+@dataclass(frozen=True)
+class Aim:
+    """What is aimed at, and what was measured.
+
+    Attributes:
+        name: of the number.
+        measured: a share ("mean", "low", "high"), or a count; None if it was not measured.
+        wanted: a share at least so large, a count at most.
+    """
+
+    name: str
+    measured: dict[str, float] | int | None
+    wanted: float
+
+    @property
+    def met(self) -> bool:
+        """Whether the aim is reached; what was not measured is not."""
+        if self.measured is None:
+            return False
+        return self.measured <= self.wanted if isinstance(self.measured, int) else self.measured["mean"] >= self.wanted
+
+
+def share(number: dict[str, float] | None) -> dict[str, float] | None:
+    """Returns a number of the JSON file with its value as "mean", which it may call "share"."""
+    if number is None:
+        return None
+    value = number["share" if "share" in number else "mean"]
+    return {"mean": value, "low": number["low"], "high": number["high"]}
+
+
+def idle_aim(idle: dict[str, Any], unit: str) -> Aim:
+    """Returns the aim that no-ops change nothing; ``unit`` is "cells" or "pixels"."""
+    return Aim(f"{unit} changed by {idle['noops']:,} no-ops", idle[f"{unit}_changed"], 0)
+
+
+def aims(result: dict[str, Any]) -> list[Aim]:
+    """Returns each of ``TARGETS``, and that no-ops change no cell, beside what was measured."""
+    found = []
+    for name, (path, wanted) in TARGETS.items():
+        number: Any = result
+        for key in path:
+            number = number.get(key, {})
+        found.append(Aim(name, share(number or None), wanted))
+    return [*found, idle_aim(result["idle"], "cells")]
 
 
 def command(

@@ -6,8 +6,8 @@ from typing import Any
 
 from nc_gym.computer.config import NeuralComputerConfig
 from nc_gym.desktop_fidelity_measures import CURVES
-from nc_gym.desktop_fidelity_report import lpips_sentence, target_numbers
-from nc_gym.model_card_parts import measured, number
+from nc_gym.desktop_fidelity_report import aims, lpips_sentence, target_numbers
+from nc_gym.model_card_parts import aims_table, measured, missed_aims, number
 
 TASK = "closed-loop simulation of an X11 desktop"
 COMMANDS = """nc-gym collect desktop --sessions 2000 --steps 200 --seed 0 --out traces/desktop
@@ -70,10 +70,6 @@ def parts(config: NeuralComputerConfig) -> dict[str, str]:
 
 def fidelity(result: dict[str, Any]) -> str:
     """Returns the section on what was measured."""
-    aims = [
-        f"| {name} | {number(each) if each else 'not measured'} | {aim} |"
-        for name, (each, aim) in target_numbers(result).items()
-    ]
     steps = result["at_steps"]
     curves = [
         f"| {label} | {' | '.join(number(numbers[name]) for numbers in steps.values())} |"
@@ -94,9 +90,7 @@ def fidelity(result: dict[str, Any]) -> str:
 The same events go into the network and into the real desktop; the network sees only its own screens. Brackets: 95 %
 bootstrap interval over sessions. What each number means stands in `fidelity_desktop.json`.
 
-| closed loop | measured | aim |
-| --- | --- | --- |
-{chr(10).join(aims)}
+{aims_table(aims(result))}
 
 | closed loop | {" | ".join(f"event {step}" for step in steps)} |
 |{" --- |" * (len(steps) + 1)}
@@ -141,7 +135,6 @@ def _other(result: dict[str, Any]) -> str:
 
 def limits(result: dict[str, Any]) -> str:
     """Returns what it cannot do."""
-    missed = [name for name, (each, aim) in target_numbers(result).items() if each is None or each["mean"] < aim]
     table = result["transitions"]["table"]
     often = [name for name in table if table[name]["events"] >= _WORST_CLASS_EVENTS]
     named = (f"{name} ({table[name]['share']:.2f})" for name in sorted(often, key=lambda n: table[n]["share"])[:3])
@@ -149,7 +142,7 @@ def limits(result: dict[str, Any]) -> str:
 
 - It was trained on synthetic users of three programs and one window manager; other programs, languages and sizes of the
   screen are unknown to it.
-- Aims that it misses: {", ".join(missed) or "none"}.
+- {missed_aims(aims(result))}
 - The transitions it gets right least often: {", ".join(named) or "none was counted"}.
 - Its memory is a ring: what lies further back than the ring is forgotten.
 - Floating-point rounding differs between devices and batch sizes; so may screens where it is unsure.

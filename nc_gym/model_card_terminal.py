@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from nc_gym.computer.config import NeuralComputerConfig
-from nc_gym.model_card_parts import measured, number
+from nc_gym.fidelity_report import aims
+from nc_gym.model_card_parts import aims_table, measured, missed_aims, number
 
 _CURVES = {"characters": "characters right", "exact": "exact screens", "cursor": "cursor right"}
 TASK = "closed-loop simulation of a bash terminal"
@@ -90,6 +91,8 @@ def fidelity(result: dict[str, Any]) -> str:
 The same events go into the network and into real bash; the network sees only its own screens. Brackets: 95 % bootstrap
 interval over sessions.
 
+{aims_table(aims(result))}
+
 {head}
 {chr(10).join(rows)}
 
@@ -127,6 +130,7 @@ def limits(result: dict[str, Any]) -> str:
 
 - It was trained on synthetic users of a fixed set of commands, in a home that starts empty; other programs, languages
   and sizes of the screen are unknown to it.
+- {missed_aims(aims(result))}
 - The commands it gets right least often, given the true past: {named or "none was entered"}.
 - What it prints wrongly stays on the screen until it scrolls away.
 - Its memory is a ring: what lies further back than the ring is forgotten.

@@ -36,7 +36,7 @@ try:
     )
 except ImportError as error:
     raise gym.error.DependencyNotInstalled(
-        "nc_gym.sb3 needs stable-baselines3, which is not installed; run `pip install nc-gym[sb3]`"
+        "nc_gym.sb3 needs stable-baselines3, which is not installed; run `pip install '.[sb3]'` in the checkout"
     ) from error
 
 _PER_ROW_METHODS = ("action_masks", "oracle")  # methods of ComputerVectorEnv that return one value per row
@@ -88,17 +88,23 @@ class ComputerVecEnv(VecEnv):
         self._actions = actions
 
     def step_wait(self) -> tuple[NDArray[Any], NDArray[np.float32], NDArray[np.bool_], list[dict[str, Any]]]:
-        """Steps all rows. A finished row has booted again; its info says how it ended, all other infos are empty."""
+        """Steps all rows. A finished row has booted again; its info says how it ended, all other infos are empty.
+
+        On a real machine it also says whether the episode ended because its computer died or hung: "restarted".
+        """
         observations, rewards, terminated, truncated, batch = self.env.step(self._actions)
         done = terminated | truncated
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
         for row in np.flatnonzero(done):
+            last = batch["final_info"]
             infos[row] = {
                 "terminal_observation": batch["final_obs"][row],
                 "TimeLimit.truncated": bool(truncated[row] and not terminated[row]),
-                "is_success": bool(batch["final_info"]["is_success"][row]),
-                "instruction": batch["final_info"]["instruction"][row],
+                "is_success": bool(last["is_success"][row]),
+                "instruction": last["instruction"][row],
             }
+            if "restarted" in last:
+                infos[row]["restarted"] = bool(last["restarted"][row])
             self._note_reset(int(row), batch)
         return observations, rewards.astype(np.float32), done, infos
 

@@ -24,7 +24,8 @@ class ComputerVectorEnv(VectorEnv[NDArray[Any], NDArray[np.int64], NDArray[Any]]
     """N computers stepped in one batch; made by ``gym.make_vec(id, num_envs=N)``.
 
     Spaces, rewards and infos are those of :class:`nc_gym.env.ComputerEnv`, batched. Row i of ``reset(seed=s)`` is the
-    single environment with seed ``s + i``. The time limit is counted here, since ``make_vec`` applies no wrapper.
+    single environment with seed ``s + i``. The time limit is counted here, since ``make_vec`` applies no wrapper. A row
+    whose real computer is lost is truncated alone; the others go on.
 
     Autoreset, as in Gymnasium: NEXT_STEP (a finished row boots in the next step, which ignores its action and returns
     reward 0), SAME_STEP (it boots at once; the last observation and info are in ``final_obs`` and ``final_info``),
@@ -193,8 +194,8 @@ class ComputerVectorEnv(VectorEnv[NDArray[Any], NDArray[np.int64], NDArray[Any]]
             raise gym.error.ResetNeeded(f"rows {finished} are finished; reset them with options={{'reset_mask': ...}}")
         rewards, solved = self._engine.step(chosen, ~booting)
         terminated = solved & ~booting
-        limit = self.max_episode_steps
-        truncated = np.zeros_like(solved) if limit is None else (self._engine.steps >= limit) & ~booting
+        limit = np.inf if self.max_episode_steps is None else self.max_episode_steps
+        truncated = (self._engine.restarted | (self._engine.steps >= limit)) & ~booting
         if booting.any():  # NEXT_STEP
             self._reset_rows(booting)
         self._done = terminated | truncated

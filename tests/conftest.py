@@ -24,6 +24,14 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny_computer(tmp_path_factory.mktemp("weights") / "tiny", seed=1)
 
 
+@pytest.fixture(scope="session")
+def tiny_desktop_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A weights folder of a neural desktop likewise."""
+    from tiny_desktop import save_tiny_desktop
+
+    return save_tiny_desktop(tmp_path_factory.mktemp("weights") / "tiny")
+
+
 @pytest.fixture(params=["real", "neural"])
 def machine(request: pytest.FixtureRequest) -> str:
     return request.param

@@ -412,7 +412,7 @@ class VectorEnvContract(Actor):
         self, env_id: str, options: dict[str, Any], seeds: list[int], actions: np.ndarray, reset_row: int | None = None
     ) -> np.ndarray:
         """Returns observations (steps, rows, ...); ``reset_row`` boots again in the middle."""
-        envs = gym.make_vec(env_id, num_envs=len(seeds), autoreset_mode="Disabled", **options)
+        envs = gym.make_vec(env_id, num_envs=len(seeds), max_episode_steps=None, autoreset_mode="Disabled", **options)
         envs.reset(seed=seeds)
         observations = []
         for step, row_actions in enumerate(actions):

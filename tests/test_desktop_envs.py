@@ -1,21 +1,26 @@
-"""The desktop's environments on the real machine: the contract, every task, and what only a pointer brings along.
+"""The desktop's environments: the contract on the real desktop and on a neural one, and the specs of all ids.
 
-The neural desktop gets the same contract as soon as ``weights/desktop`` exists.
+Neural is that of ``weights/desktop``, where it exists, or a tiny one with random weights.
 """
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
-from contract import EnvContract, VectorEnvContract, equal_pixels
+from contract import EnvContract, VectorEnvContract, assert_same, equal_pixels
+from gymnasium.envs.registration import EnvSpec
 
 from nc_gym.machines.desktop_events import KEYS, event
 from nc_gym.paths import data_root
+from nc_gym.registration import card_names, load_card
 
 FREE, OPEN, CLOSE = "nc_gym/Desktop-v0", "nc_gym/DesktopOpenProgram-v0", "nc_gym/DesktopCloseWindow-v0"
+ALL = [id for name in card_names() for id in load_card(name).environments]  # of both cards
 WEIGHTS = data_root() / "weights" / "desktop"
 PLACES = [(8, 8), (160, 40), (56, 228), (20, 100), (300, 150), (240, 210)]
 EVENTS = [
@@ -32,6 +37,12 @@ def options(request: pytest.FixtureRequest) -> dict[str, Any]:
     if request.param == "neural" and not WEIGHTS.is_dir():
         pytest.skip("weights/desktop does not exist yet")
     return {"machine": request.param}
+
+
+@pytest.fixture
+def tiny_desktop(tiny_desktop_weights: Path) -> dict[str, Any]:
+    """The keyword arguments that make a tiny neural desktop."""
+    return {"machine": "neural", "weights": str(tiny_desktop_weights), "device": "cpu"}
 
 
 class PointerActor:
@@ -63,7 +74,7 @@ class TestPointerContract(PointerActor, EnvContract):
         return FREE
 
 
-class TestWordsContract(WordActor, EnvContract):
+class CloseByWords(WordActor):
     @pytest.fixture
     def env_id(self) -> str:
         return CLOSE
@@ -72,14 +83,86 @@ class TestWordsContract(WordActor, EnvContract):
     def options(self, options: dict[str, Any]) -> dict[str, Any]:
         return options | {"actions": "words", "obs": "chars"}
 
+
+class TestWordsContract(CloseByWords, EnvContract):
     def test_rgb_array_frames(self, env_id: str, options: dict[str, Any]) -> None:
         super().test_rgb_array_frames(env_id, options | {"obs": "screen"})
+
+
+class TestOpenProgramContract(WordActor, EnvContract):
+    """The task with the shortest episodes; the neural desktop is a tiny one."""
+
+    @pytest.fixture
+    def env_id(self) -> str:
+        return OPEN
+
+    @pytest.fixture(params=["real", "neural"])
+    def options(self, request: pytest.FixtureRequest, tiny_desktop: dict[str, Any]) -> dict[str, Any]:
+        return {"machine": "real"} if request.param == "real" else tiny_desktop
 
 
 class TestPointerVectorContract(PointerActor, VectorEnvContract):
     @pytest.fixture
     def env_id(self) -> str:
         return FREE
+
+
+class TestWordsVectorContract(CloseByWords, VectorEnvContract):
+    pass
+
+
+@pytest.mark.parametrize("any_id", ALL)
+def test_spec_of_every_id_is_complete_and_makes_it_again_from_json(any_id: str) -> None:  # A5, A6
+    spec = gym.spec(any_id)
+    assert re.fullmatch(r"nc_gym/([A-Z][a-z]+)+-v\d+", any_id)
+    assert isinstance(spec.entry_point, str) and isinstance(spec.vector_entry_point, str)
+    assert spec.max_episode_steps > 0 and spec.nondeterministic is False
+    task = load_card(spec.kwargs["card"]).environments[any_id].task
+    assert (spec.reward_threshold is None) == (not task.success)
+    copy = EnvSpec.from_json(spec.to_json())
+    assert copy == spec
+    with gym.make(copy, machine="real") as env:
+        assert env.unwrapped.spec.kwargs == spec.kwargs | {"machine": "real"}
+        assert EnvSpec.from_json(env.spec.to_json()).max_episode_steps == spec.max_episode_steps
+
+
+def test_restored_desktop_continues_exactly_from_the_snapshot(tiny_desktop: dict[str, Any]) -> None:
+    env = gym.make(FREE, obs="latent", **tiny_desktop).unwrapped
+    env.action_space.seed(0)
+    actions = [env.action_space.sample() for _ in range(20)]
+    first, _ = env.reset(seed=4)
+    assert env.observation_space.contains(first) and first.shape == (320 + 4800, 8)  # banner and screen
+    for action in actions[:10]:
+        last = env.step(action)
+    assert_same(last[0][:320], first[:320])
+    assert (last[0] != first).any()
+    state = env.snapshot()
+    future = [env.step(action) for action in actions[10:]]
+    next_episode = env.reset()
+    assert_same(env.restore(state), (last[0], last[4]))
+    assert_same([env.step(action) for action in actions[10:]], future)
+    assert_same(env.reset(), next_episode)
+    env.close()
+
+
+def test_forked_desktops_continue_like_the_one_they_come_from(tiny_desktop: dict[str, Any]) -> None:
+    envs = gym.make_vec(FREE, num_envs=2, obs="latent", **tiny_desktop)
+    envs.reset(seed=0)
+    envs.action_space.seed(0)
+    for _ in range(6):
+        envs.step(envs.action_space.sample())
+    forks = envs.fork(1, 3)
+    for _ in range(6):
+        actions = envs.action_space.sample()
+        obs, *_, infos = envs.step(actions)
+        forked, *_, forked_infos = forks.step(actions[[1, 1, 1]])
+        for row in range(3):
+            assert_same(forked[row], obs[1])
+            assert_same(forked_infos["cursor"][row], infos["cursor"][1])
+    parted, *_ = forks.step(np.array([event(8, 8), event(160, 40), event(300, 150)]))
+    assert not np.array_equal(parted[0], parted[1])
+    forks.close()
+    envs.close()
 
 
 def test_random_pointers_go_through_the_adaptor_of_sb3(options: dict[str, Any]) -> None:

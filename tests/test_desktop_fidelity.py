@@ -12,7 +12,7 @@ import pytest
 import torch
 import typer
 import yaml
-from tiny_desktop import tiny_desktop
+from tiny_desktop import save_tiny_desktop
 from typer.testing import CliRunner
 
 from nc_gym import desktop_fidelity, desktop_fidelity_report, desktop_fidelity_study, model_card, readme_tables
@@ -26,11 +26,12 @@ from nc_gym.desktop_fidelity_run import DesktopSessions, Film, held_out_sessions
 from nc_gym.desktop_fidelity_text import read_window, terminal_of, text_scores
 from nc_gym.desktop_fidelity_transitions import event_name, overlap, transition_classes, transitions
 from nc_gym.machines.desktop import XDesktop
-from nc_gym.machines.desktop_events import KEYS, SIZES, event, position
+from nc_gym.machines.desktop_events import event, position
 from nc_gym.machines.font import draw, glyph_index
 from nc_gym.machines.pointer import Sprite, composite
 from nc_gym.machines.window import Window
-from nc_gym.traces.desktop_users import LAUNCHERS, Act, make_user
+from nc_gym.traces.desktop_mix import make_user
+from nc_gym.traces.desktop_users import LAUNCHERS, Act
 
 ARROW = Sprite(
     np.array([[255, 255, 255, 255]] * 6 + [[0, 0, 0, 255]] * 4 + [[0, 0, 0, 0]] * 2, np.uint8).reshape(4, 3, 4), (1, 1)
@@ -383,6 +384,9 @@ def test_aims_are_compared_with_what_was_measured(shipped, tiny_weights, tmp_pat
     assert numbers["changed pixels right at event 20"][0] == result["at_steps"]["20"]["changed_pixels"]
     assert numbers["changed pixels right at event 100"][0] is None  # 30 events
     assert {aim for _, aim in numbers.values()} == {0.995, 0.9, 0.95, 0.97}
+    *shares, idle = desktop_fidelity_report.aims(result)
+    assert [(aim.name, aim.measured, aim.wanted) for aim in shares] == [(name, *numbers[name]) for name in numbers]
+    assert (idle.name, idle.measured, idle.wanted, idle.met) == ("pixels changed by 5 no-ops", 0, 0, True)
     cells = list(desktop_fidelity_report.table(result).columns[4].cells)
     assert cells[-1] == "met" and len(cells) == len(numbers) + 1
 
@@ -435,9 +439,8 @@ def test_numbers_below_one_are_refused(name, tmp_path):
 @pytest.fixture(scope="module")
 def random_desktop(tmp_path_factory) -> tuple[Path, dict, Path]:
     """A neural desktop with random weights, and its evaluation."""
-    folder, out = tmp_path_factory.mktemp("weights") / "desktop", tmp_path_factory.mktemp("docs")
-    sizes = {"screen_height": 240, "screen_width": 320, "keys": KEYS, "event_sizes": SIZES}
-    tiny_desktop(**sizes).save_pretrained(folder)
+    folder = save_tiny_desktop(tmp_path_factory.mktemp("weights") / "desktop")
+    out = tmp_path_factory.mktemp("docs")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(desktop_fidelity, "IDLE_NOOPS", 3)
         result = desktop_fidelity.evaluate(folder, out, sessions=3, steps=21, device="cpu", batch=2, progress=False)
@@ -463,6 +466,9 @@ def test_the_model_card_holds_the_measured_numbers(random_desktop):
     for needle in ("# A neural desktop", aimed, result["command"], *result["weights"]["sha256"].values()):
         assert needle in card
     assert "Aims that it misses: pointer within 2 px, " in card and "terminal of this kind" not in card
+    changed = result["idle"]["pixels_changed"]
+    assert changed and f"| pixels changed by 3 no-ops | {changed:,} | 0 |" in card
+    assert "pixels changed by 3 no-ops. What was tried" in card and "(../../docs/design-notes.md)" in card
 
 
 def test_readmes_table_says_which_aims_are_missed(random_desktop, tmp_path):

@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 from contract import WORDS, EnvContract, assert_same, roll, typing
 
+from nc_gym.env import ComputerEnv
 from nc_gym.machines.keys import KEYS
 
 ECHO = "nc_gym/TerminalEcho-v0"
+READ_FLAG = "nc_gym/TerminalReadFlag-v0"  # with a setup: the file and its flag
 
 
 class TestEnvContract(EnvContract):
@@ -28,7 +30,7 @@ class TestWordsContract(EnvContract):
 
     @pytest.fixture
     def env_id(self) -> str:
-        return "nc_gym/TerminalReadFlag-v0"
+        return READ_FLAG
 
     @pytest.fixture
     def options(self, options: dict[str, Any]) -> dict[str, Any]:
@@ -119,13 +121,53 @@ def test_real_terminal_shows_a_fresh_prompt_and_answers() -> None:
         assert env.render().split("\n")[1:4] == ["~$ echo $((6*7))", "42", "~$"]
 
 
-def test_shell_that_exits_is_restarted_and_reported() -> None:
+def test_shell_that_exits_is_restarted_which_truncates_the_episode() -> None:
     with gym.make("nc_gym/Terminal-v0", machine="real", render_mode="ansi") as env:
         env.reset(seed=0)
-        *_, last = [env.step(action) for action in env.unwrapped.encode("echo lost\nexit\n")]
-        assert last[4]["restarted"] is True and last[1:4] == (0.0, False, False)
+        *before, last = [env.step(action) for action in env.unwrapped.encode("echo lost\nexit\n")]
+        assert not any(result[3] or result[4]["restarted"] for result in before)
+        assert last[4]["restarted"] is True and last[1:4] == (0.0, False, True)
         assert env.render().split("\n")[1] == "~$"
-        assert env.step(0)[4]["restarted"] is False
+        assert env.reset()[1]["restarted"] is False
+        assert env.step(0)[3] is False
+
+
+def test_episode_after_a_lost_shell_has_its_setup() -> None:
+    with gym.make(READ_FLAG, machine="real", actions="keys") as env:
+        env.reset(seed=0)
+        *_, last = [env.step(action) for action in env.unwrapped.encode("exit\n")]
+        assert last[4]["restarted"] and last[1:4] == (0.0, False, True) and not last[4]["is_success"]
+        env.reset(seed=0)
+        *_, last = [env.step(action) for action in env.unwrapped.oracle()]
+        assert last[2:4] == (True, False) and last[4]["audit"] is True
+
+
+HOME = """machine = "terminal"
+boots = [""]
+words = ["exit\\ncd\\n"]
+[[environments]]
+id = "own/TerminalHome-v0"
+summary = "Go home."
+max_episode_steps = 5
+[environments.task]
+instruction = "Go home from {dir}"
+setup = "mkdir {dir}\\ncd {dir}\\n"
+setups = 2
+success = [{ prompt = "~" }]
+oracle = "cd\\n"
+[environments.task.parameters]
+dir = { letters = "abcdefghijklmnopqrstuvwxyz", length = [2, 4] }
+"""
+
+
+def test_fresh_shell_after_a_lost_one_is_neither_typed_into_nor_judged(tmp_path: Path) -> None:
+    (tmp_path / "home.toml").write_text(HOME)
+    env = ComputerEnv(str(tmp_path / "home.toml"), "own/TerminalHome-v0", machine="real", actions="words")
+    env.reset(seed=0)
+    _, *result, info = env.step(1)  # `exit` loses the shell; the fresh one shows the prompt that success asks for
+    assert result == [0.0, False, True] and info["restarted"] and not info["is_success"]
+    assert bytes(info["chars"]).decode().split() == ["~$"]  # without the rest of the word
+    env.close()
 
 
 def test_keys_and_encode(options: dict[str, Any]) -> None:
@@ -173,8 +215,6 @@ def test_restore_continues_exactly_from_the_snapshot(neural: dict[str, Any]) -> 
     ],
 )
 def test_unknown_argument_is_named_with_the_choices(argument: dict[str, str], text: str) -> None:
-    from nc_gym.env import ComputerEnv
-
     arguments = {"card": "terminal", "task": ECHO, "machine": "real"} | argument
     with pytest.raises(ValueError, match=text):
         ComputerEnv(**arguments)

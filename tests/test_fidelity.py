@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tiny import tiny_config
 from typer.testing import CliRunner
 
-from nc_gym import fidelity, fidelity_report, fidelity_scores, model_card
+from nc_gym import desktop_fidelity_report, fidelity, fidelity_report, fidelity_scores, model_card
 from nc_gym.cli import app
 from nc_gym.computer.batches import TokenData, count_tiles
 from nc_gym.computer.codec import fit_codec
@@ -39,6 +39,7 @@ from nc_gym.fidelity_run import (
 )
 from nc_gym.machines.keys import NOOP, encode
 from nc_gym.machines.terminal import BashTerminal
+from nc_gym.paths import data_root
 from nc_gym.reader import read_screens
 from nc_gym.traces.home import FAMILIES, FAMILY_INDEX, Home
 from nc_gym.traces.words import split_of
@@ -375,6 +376,29 @@ def test_the_gallery_shows_every_kind_of_mistake_before_a_second_of_one(twins):
     assert -1 not in places and places == sorted(places)
 
 
+def test_a_share_must_reach_its_aim_and_a_count_must_not_exceed_it():
+    shares = [fidelity_report.Aim("", {"mean": mean, "low": 0, "high": 1}, 0.95).met for mean in (0.94, 0.95, 1.0)]
+    assert shares == [False, True, True]
+    assert [fidelity_report.Aim("", count, 0).met for count in (0, 1, None)] == [True, False, False]
+
+
+def test_aims_are_compared_with_what_was_measured(evaluated):
+    result, _ = evaluated
+    aims = {aim.name: aim for aim in fidelity_report.aims(result)}
+    keys = result["events"]["teacher_forced"]["kinds"]["key"]
+    assert aims["teacher-forced keys right"].measured["mean"] == keys["share"] > 0
+    assert aims["cells changed by 1,000 no-ops"].measured == result["idle"]["cells_changed"]
+    assert aims["exact screens at event 50"].measured is None  # 30 events
+    assert [aim.wanted for aim in aims.values()] == [0.995, 0.98, 0.95, 0.8, 0.999, 0]
+    assert not any(aim.met for aim in aims.values())  # random weights
+
+
+def test_the_published_evaluations_measure_every_aim():
+    for report in (fidelity_report, desktop_fidelity_report):
+        result = json.loads((data_root() / "docs" / report.JSON).read_text())
+        assert [aim.name for aim in report.aims(result) if aim.measured is None] == []
+
+
 def test_the_model_card_holds_the_measured_numbers(evaluated, tiny_weights):
     result, out = evaluated
     card = model_card.write_card(tiny_weights, out / fidelity_report.JSON).read_text()
@@ -386,6 +410,11 @@ def test_the_model_card_holds_the_measured_numbers(evaluated, tiny_weights):
         assert metrics["characters right at event 25"] == pytest.approx(expected, abs=1e-6)
         for needle in (f"{expected:.4f}", result["command"], *result["weights"]["sha256"].values(), "2604.06425"):
             assert needle in card
+        changed = f"{result['idle']['cells_changed']:,}"
+        assert f"| cells changed by 1,000 no-ops | {changed} | 0 |" in card
+        assert "| exact screens at event 200 | not measured | ≥ 0.8 |" in card
+        assert "Aims that it misses: characters right at event 50, " in card and "no-ops. What was tried" in card
+        assert "(../../docs/design-notes.md)" in card
     finally:
         (tiny_weights / model_card.CARD).unlink()
 

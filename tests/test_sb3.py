@@ -60,8 +60,26 @@ def test_success_is_not_a_truncation() -> None:  # E1
     results = [env.step(np.array([action])) for action in script]
     (info,) = results[-1][3]
     assert [bool(r[2][0]) for r in results] == [False] * (len(script) - 1) + [True]
-    assert info["is_success"] is True and info["TimeLimit.truncated"] is False
+    assert info["is_success"] is True and info["TimeLimit.truncated"] is False and info["restarted"] is False
     assert sum(float(r[1][0]) for r in results) == pytest.approx(1)
+    env.close()
+
+
+def test_lost_shell_is_a_truncation_that_names_its_cause() -> None:  # E1
+    env = make({"machine": "real", "obs": "chars"})
+    env.seed(0)
+    first = env.reset()
+    instructions = [info["instruction"] for info in env.reset_infos]
+    for key in env.env.encode("exit\n"):
+        obs, rewards, dones, infos = env.step(np.array([key, 0]))
+    assert dones.tolist() == [True, False] and not rewards.any() and infos[1] == {}
+    last = infos[0].pop("terminal_observation")
+    assert infos[0] == {
+        "TimeLimit.truncated": True, "is_success": False, "instruction": instructions[0], "restarted": True
+    }  # fmt: skip
+    assert_same(last, first[0])  # a fresh shell under the banner of the episode that it ended
+    assert_same(obs[0, 40:], first[0, 40:])
+    assert not np.array_equal(obs[0, :40], first[0, :40])
     env.close()
 
 
@@ -146,6 +164,17 @@ def test_cnn_policy_learns_from_the_id(machine_options: str, neural: dict[str, A
     model.get_env().close()
 
 
+def test_cnn_policy_learns_from_the_screens_of_the_batch(neural: dict[str, Any]) -> None:  # E2
+    env = make(neural | {"obs": "screen"}, max_episode_steps=5)
+    model = ppo(env, "CnnPolicy")
+    before = [parameter.clone() for parameter in model.policy.features_extractor.parameters()]
+    model.learn(64)
+    assert model.num_timesteps == 64 and model.policy.observation_space.shape == (3, 208, 320)
+    after = list(model.policy.features_extractor.parameters())
+    assert all((old != new).any() for old, new in zip(before, after, strict=True))
+    env.close()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("env_id", ["nc_gym/Terminal-v0", "nc_gym/TerminalEcho-v0"])
 def test_cnn_policy_learns_from_the_bare_id_with_the_shipped_weights(env_id: str) -> None:  # E4
@@ -178,8 +207,8 @@ def test_ppo_and_wrappers_run_on_the_batch(small: dict[str, Any], tmp_path: Path
 def test_maskable_ppo_learns(small: dict[str, Any]) -> None:  # E2
     env = make(small, rows=4)
     model = ppo(env, algorithm=MaskablePPO)
-    model.learn(256)
-    assert model.num_timesteps == 256
+    model.learn(2048)
+    assert model.num_timesteps == 2048
     env.close()
 
 

@@ -15,6 +15,7 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.wrappers import vector as wrappers
 
 ECHO = "nc_gym/TerminalEcho-v0"
+READ_FLAG = "nc_gym/TerminalReadFlag-v0"  # with a setup: the file and its flag
 
 
 class TestVectorEnvContract(VectorEnvContract):
@@ -28,11 +29,33 @@ class TestWordsContract(VectorEnvContract):
 
     @pytest.fixture
     def env_id(self) -> str:
-        return "nc_gym/TerminalReadFlag-v0"
+        return READ_FLAG
 
     @pytest.fixture
     def options(self, options: dict[str, Any]) -> dict[str, Any]:
         return options | {"actions": "words"}
+
+
+@pytest.mark.parametrize("mode", list(AutoresetMode))
+def test_row_whose_shell_is_lost_is_truncated_and_boots_with_its_setup(mode: AutoresetMode) -> None:
+    envs = gym.make_vec(READ_FLAG, num_envs=2, machine="real", actions="keys", autoreset_mode=mode)
+    envs.reset(seed=0)
+    for key in envs.encode("exit\n"):
+        _, rewards, terminated, truncated, infos = envs.step(np.array([key, 0]))
+    last = infos["final_info"] if mode is AutoresetMode.SAME_STEP else infos
+    assert truncated.tolist() == last["restarted"].tolist() == [True, False]
+    assert not rewards.any() and not terminated.any()
+    if mode is AutoresetMode.NEXT_STEP:
+        *_, truncated, infos = envs.step(np.zeros(2, np.int64))
+        assert not truncated.any()
+    if mode is AutoresetMode.DISABLED:
+        _, infos = envs.reset(options={"reset_mask": truncated})
+    assert not infos["restarted"].any()
+    for key in envs.oracle()[0]:
+        _, _, terminated, truncated, infos = envs.step(np.array([key, 0]))
+    last = infos["final_info"] if mode is AutoresetMode.SAME_STEP else infos
+    assert terminated.tolist() == last["audit"].tolist() == [True, False] and not truncated.any()
+    envs.close()
 
 
 def test_sync_vectorization_gives_single_environments(options: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ from nc_gym.computer.boots import BootBank
 from nc_gym.computer.computer import NeuralComputer
 from nc_gym.computer.config import NeuralComputerConfig
 from nc_gym.computer.patch_network import PatchNetwork
+from nc_gym.machines.desktop_events import HEIGHT, KEYS, SIZES, WIDTH
 
 CODES = 40
 
@@ -51,6 +52,13 @@ def tiny_desktop(seed: int = 0, **changes: object) -> NeuralComputer:
         codes, torch.zeros(0, dtype=torch.int16), torch.tensor([0, 0]), torch.tensor([[10, 8, 0]], dtype=torch.int16)
     )
     return NeuralComputer(network, bank, device="cpu", dtype=torch.float64)  # no rounding decides what is painted
+
+
+def save_tiny_desktop(path: Path, seed: int = 0) -> Path:
+    """Writes a weights folder and returns it: as tiny, but with the screen and the events of the real desktop."""
+    sizes = {"screen_height": HEIGHT, "screen_width": WIDTH, "keys": KEYS, "event_sizes": SIZES}
+    tiny_desktop(seed, **sizes).save_pretrained(path)
+    return path
 
 
 def random_events(rng: np.random.Generator, *shape: int) -> NDArray[np.int64]:
