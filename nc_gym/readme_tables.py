@@ -94,7 +94,7 @@ def _calls_sentence(result: dict[str, Any]) -> str:
         f"Fork of 32 rows {calls['neural_fork_32']:.2f} ms (a step of 32: {calls['neural_step_32']:.1f} ms);",
         f"reset of 32 rows {calls['neural_reset_32']:.2f} ms, of one real shell {calls['real_reset_1']:.1f} ms.",
         f"Along an episode of {len(result['episode_ms']):,} steps a step takes {first:.2f} ms at the start and",
-        f"{last:.2f} ms at the end ([plot](docs/bench_flat.png)), as the events are others; a key that only echoes its",
+        f"{last:.2f} ms at the end ([plot](docs/bench_flat.png)); a key that only echoes its",
         f"character takes {early:.2f} and {late:.2f} ms.",
     )
     return " ".join(sentences)
