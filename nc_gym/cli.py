@@ -16,7 +16,7 @@ import typer
 
 from nc_gym import cli_agent
 from nc_gym.cli_help import examples
-from nc_gym.cli_options import Device, Machines, Trust, Weights
+from nc_gym.cli_options import Device, Drawn, Machines, Trust, Weights
 
 app = typer.Typer(
     name="nc-gym",
@@ -74,7 +74,7 @@ def record(
     episodes: Annotated[int, typer.Option(min=1, help="How many.")] = 1,
     weights: Weights = None,
     trust: Trust = False,
-    drawn: Annotated[bool, typer.Option("--drawn", help="Draw a policy's actions, by the seed.")] = False,
+    drawn: Drawn = False,
 ) -> None:
     """Film an agent in an environment."""
     from nc_gym.recording import record_episodes

@@ -15,6 +15,7 @@ from nc_gym.cli_options import (
     AgentPath,
     Algorithm,
     Device,
+    Drawn,
     Episodes,
     Learner,
     Machine,
@@ -147,7 +148,7 @@ def enjoy(
     fps: Annotated[float, typer.Option(min=0.1, help="Steps per second of the text.")] = 8.0,
     weights: Weights = None,
     trust: Trust = False,
-    drawn: Annotated[bool, typer.Option("--drawn", help="Draw its actions, by the seed.")] = False,
+    drawn: Drawn = False,
 ) -> None:
     """Watch an agent, as text in this terminal or as a video."""
     from nc_gym.agent_enjoy import watch

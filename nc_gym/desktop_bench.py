@@ -20,7 +20,7 @@ from rich.progress import track
 from rich.table import Table
 
 from nc_gym.bench import BATCHES, FORK_ROWS, arithmetic, calls, host, step_flops, weights_entry
-from nc_gym.bench_report import calls_table, write_json
+from nc_gym.bench_report import calls_table, tenths, write_json
 from nc_gym.computer.computer import NeuralComputer
 from nc_gym.computer.machine import NeuralMachine
 from nc_gym.desktop_fidelity import load_computer
@@ -257,10 +257,7 @@ def flatness(result: dict[str, Any]) -> str:
 
     The events of the first and the last tenth differ, and a step costs what it paints; pointer moves are alike.
     """
-    all_steps, moves = (
-        tuple(float(np.median(part)) for part in (ms[: len(ms) // 10], ms[-(len(ms) // 10) :]))
-        for ms in (result["episode_ms"], result["episode_move_ms"])
-    )
+    all_steps, moves = tenths(result["episode_ms"]), tenths(result["episode_move_ms"])
     return (
         f"{len(result['episode_ms']):,} events in one row: a pointer move takes {moves[0]:.1f} ms in the first and "
         f"{moves[1]:.1f} ms in the last tenth, any event {all_steps[0]:.1f} and {all_steps[1]:.1f} ms"

@@ -105,12 +105,12 @@ def table(result: dict[str, Any]) -> Table:
     for column in ("closed loop", "measured", "95 % interval", "aim", ""):
         made.add_column(column)
     for aim in aims(result):
-        value, interval, met = "not measured", "", "met" if aim.met else "missed"
+        value, interval = "not measured", ""
         if isinstance(aim.measured, int):
             value = f"{aim.measured:,}"
         elif aim.measured is not None:
             value, interval = "{mean:.4f}".format(**aim.measured), "{low:.4f}–{high:.4f}".format(**aim.measured)
-        made.add_row(aim.name, value, interval, f"{aim.wanted}", "" if aim.measured is None else met)
+        made.add_row(aim.name, value, interval, f"{aim.wanted}", aim.verdict)
     made.caption = f"{result['transitions']['classes']} classes of transitions. {_similar(result['similarity'])}"
     return made
 

@@ -54,6 +54,11 @@ class Aim:
             return False
         return self.measured <= self.wanted if isinstance(self.measured, int) else self.measured["mean"] >= self.wanted
 
+    @property
+    def verdict(self) -> str:
+        """Says "met" or "missed"; nothing if it was not measured."""
+        return "" if self.measured is None else "met" if self.met else "missed"
+
 
 def share(number: dict[str, float] | None) -> dict[str, float] | None:
     """Returns a number of the JSON file with its value as "mean", which it may call "share"."""

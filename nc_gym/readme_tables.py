@@ -113,16 +113,16 @@ def fidelity(result: dict[str, Any]) -> str:
 @_measured("fidelity_desktop.json", "nc-gym evaluate desktop --out docs")
 def desktop_fidelity(result: dict[str, Any]) -> str:
     """Returns the tables of ``docs/fidelity_desktop.json``: what was aimed at, and closed loop by step."""
-    from nc_gym.desktop_fidelity_report import CURVES, lpips_sentence, target_numbers
+    from nc_gym.desktop_fidelity_report import CURVES, aims, lpips_sentence
 
     head = f"{result['sessions']} held-out sessions of {result['steps']} events; mean and 95 % interval over sessions."
-    aims = []
-    for name, (number, aim) in target_numbers(result).items():
-        verdict = "" if number is None else "met" if number["mean"] >= aim else "missed"
-        aims.append((name, "not measured" if number is None else _interval(number, "mean"), f"≥ {aim}", verdict))
-    idle = result["idle"]
-    changed = f"{idle['pixels_changed']:,}"
-    aims.append((f"pixels changed by {idle['noops']:,} no-ops", changed, "0", "missed" if changed != "0" else "met"))
+    aimed = []
+    for aim in aims(result):
+        if isinstance(aim.measured, int):
+            cells = f"{aim.measured:,}", f"{aim.wanted}"
+        else:
+            cells = _interval(aim.measured, "mean") if aim.measured else "not measured", f"≥ {aim.wanted}"
+        aimed.append((aim.name, *cells, aim.verdict))
     steps = result["at_steps"]
     rows = [(name, *(_interval(steps[step][key], "mean") for step in steps)) for key, name in CURVES.items()]
     loop = table(("closed loop", *(f"step {step}" for step in steps)), rows)
@@ -131,7 +131,7 @@ def desktop_fidelity(result: dict[str, Any]) -> str:
         "[Every number and its definition](docs/fidelity_desktop.json), "
         "[plot](docs/fidelity_desktop.png), [worst failures](docs/failures_desktop.png)."
     )
-    return "\n\n".join((head, table(("closed loop", "measured", "aim", ""), aims), loop, last))
+    return "\n\n".join((head, table(("closed loop", "measured", "aim", ""), aimed), loop, last))
 
 
 @_measured("goal_vs_random.json", "python -m nc_gym.desktop_fidelity_study goal-directed=WEIGHTS random=WEIGHTS")

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -19,8 +20,6 @@ from nc_gym.traces import parallel
 from nc_gym.traces.words import SPLITS, Split
 
 _FOLDER_SIZE = 1000
-Made = tuple[int, str, int, Mapping[str, float]]
-"""Seed, split, steps and users of a recording."""
 
 
 class RecordingError(RuntimeError):
@@ -65,8 +64,8 @@ class Recording:
         if not self.users or any(name not in known for name in self.users):
             raise ValueError(f"users are {sorted(self.users)}; expected some of {', '.join(known)} with their shares")
 
-    def check_same(self, found: Callable[[Path], Made]) -> None:
-        """Refuses to mix two recordings in one folder; ``found`` reads from a session's file what made it.
+    def check_same(self, read: Callable[[Path], tuple[dict[str, Any], int]]) -> None:
+        """Refuses to mix two recordings in one folder; ``read`` returns a session's info and its number of steps.
 
         Raises:
             ValueError: the folder holds another recording.
@@ -74,7 +73,9 @@ class Recording:
         first = min(self.out.glob(f"*/*{self.suffix}"), default=None)
         if first is None:
             return
-        there, asked = found(first), (self.seed, self.split, self.steps, self.users)
+        info, steps = read(first)
+        there = info["seed"], info["split"], steps, info.get("users", self.users)  # older ones do not say
+        asked = self.seed, self.split, self.steps, self.users
         if there != asked:
             raise ValueError(
                 f"{self.out} holds a recording with seed, split, steps and users {there}, not {asked}: "

@@ -10,13 +10,14 @@ from collections import deque
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from nc_gym.machines import desktop_box
 from nc_gym.machines.desktop import XDesktop
 from nc_gym.machines.desktop_events import HEIGHT, WIDTH
-from nc_gym.traces.collecting import Batch, Made, Recording, collect, session_path
+from nc_gym.traces.collecting import Batch, Recording, collect, session_path
 from nc_gym.traces.desktop_hand import Act
 from nc_gym.traces.desktop_mix import DEFAULT_MIX, USERS, make_user, session_user
 from nc_gym.traces.desktop_trace import DesktopTrace, ScreenWriter, read_trace, write_trace
@@ -63,15 +64,15 @@ def collect_desktop(
     """
     recording = Recording(Path(out), _SUFFIX, steps, seed, split, dict(users))
     recording.check(sessions, workers, USERS)
-    recording.check_same(lambda first: _made_with(first, recording))
+    recording.check_same(_read)
     record = partial(_record, packages=package_versions())
     return collect(recording, sessions, workers, _ROWS_PER_WORKER, record, "its desktop died or hung", progress)
 
 
-def _made_with(first: Path, asked: Recording) -> Made:
-    """Returns what made a session."""
-    info, steps = (trace := read_trace(first)).info, len(trace.events)
-    return info["seed"], info["split"], steps, info.get("users", asked.users)  # older ones do not say
+def _read(first: Path) -> tuple[dict[str, Any], int]:
+    """Returns info and steps of a session."""
+    trace = read_trace(first)
+    return trace.info, len(trace.events)
 
 
 def package_versions() -> dict[str, str]:

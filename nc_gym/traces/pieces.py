@@ -9,17 +9,16 @@ from __future__ import annotations
 import re
 from random import Random
 
-from nc_gym.machines.keys import KEY_INDEX, encode
+from nc_gym.machines.keys import KEY_INDEX
 from nc_gym.traces.home import FAMILY_INDEX, Home
-from nc_gym.traces.presses import Events, press
-from nc_gym.traces.words import Split, is_system_command, random_word, split_of, weighted
+from nc_gym.traces.presses import Events, press, type_text
+from nc_gym.traces.words import WORD, Split, is_system_command, random_word, split_of, weighted
 
 _COMMANDS = ("echo ", "cat ", "ls", "ls ", "cd ", "pwd", "touch ", "mkdir ", "rm ", "clear")
 _SIGNS = (" ", " ", " > ", " >> ", "echo $((", "+", "))")
 _EDITS = ("Backspace", "Left")
 _KNOWN = frozenset(word.strip() for word in _COMMANDS)
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
-_WORD = re.compile("[A-Za-z0-9]{2,}")
 _LONGEST = 60
 _MOST_FILES = 6
 
@@ -109,7 +108,7 @@ class PieceUser:
                     at = max(at - 1, 0)
                 else:
                     line, at = line[:at] + piece + line[at:], at + len(piece)
-                typed += press(piece) if piece in _EDITS else ((event, 0) for event in encode(piece))
+                typed += press(piece) if piece in _EDITS else type_text(piece)
             if len(line) <= _LONGEST and self._allowed(line):
                 return line, iter(typed)
 
@@ -120,13 +119,13 @@ class PieceUser:
 
     def _allowed(self, line: str) -> bool:
         """Says whether all words of a line may be entered and its first is no program that the user does not know."""
-        words = _WORD.findall(line)
+        words = WORD.findall(line)
         mine = (word in _KNOWN or word.isdigit() or split_of(word) == self.split for word in words)
         first = line.split()[0] if line.strip() else ""
         return all(mine) and (first in _KNOWN or not is_system_command(first))
 
     def _enter(self, line: str) -> Events:
-        yield from ((event, 0) for event in encode(line))
+        yield from type_text(line)
         yield from self._run(line)
 
     def _run(self, line: str) -> Events:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from nc_gym.machines.keys import NOOP
 from nc_gym.machines.terminal import COLUMNS, ROWS, BashTerminal
 from nc_gym.traces.cast import Cast, read_cast, write_cast
-from nc_gym.traces.collecting import Batch, Made, Recording, collect, session_path
+from nc_gym.traces.collecting import Batch, Recording, collect, session_path
 from nc_gym.traces.users import DEFAULT_MIX, USERS, session_events, session_user
 from nc_gym.traces.words import Split
 
@@ -54,15 +55,14 @@ def collect_terminal(
     """
     recording = Recording(Path(out), _SUFFIX, steps, seed, split, dict(users))
     recording.check(sessions, workers, USERS)
-    recording.check_same(lambda first: _made_with(first, recording))
+    recording.check_same(lambda first: _read(first, steps))
     return collect(recording, sessions, workers, _ROWS_PER_WORKER, _record, "its shell died or hung", progress)
 
 
-def _made_with(first: Path, asked: Recording) -> Made:
-    """Returns what made a cast; a short one may come from a recording with any number of steps."""
+def _read(first: Path, steps: int) -> tuple[dict[str, Any], int]:
+    """Returns info and steps of a cast; a short one may come from a recording with any number of ``steps``."""
     cast = read_cast(first)
-    steps = asked.steps if cast.info["user"] == "short" else len(cast.events)
-    return cast.info["seed"], cast.info["split"], steps, cast.info.get("users", asked.users)  # older ones do not say
+    return cast.info, steps if cast.info["user"] == "short" else len(cast.events)
 
 
 def _record(batch: Batch) -> tuple[int, list[int]]:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from random import Random
 
-from nc_gym.machines.keys import KEY_INDEX, encode
+from nc_gym.machines.keys import KEY_INDEX
 from nc_gym.traces.home import FAMILY_INDEX
-from nc_gym.traces.presses import Events, press
-from nc_gym.traces.words import Split, split_of, unknown_command, weighted
+from nc_gym.traces.presses import Events, press, type_text
+from nc_gym.traces.words import WORD, Split, split_of, unknown_command, weighted
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _PRINTABLE = "".join(chr(code) for code in range(32, 127))
 _ALNUM = _LETTERS + _LETTERS.upper() + "0123456789"
-_WORD = re.compile("[A-Za-z0-9]{2,}")
 
 
 class Typist:
@@ -39,9 +37,6 @@ class Typist:
         yield KEY_INDEX["Enter"], FAMILY_INDEX["typist"]
         self.entered += 1
 
-    def _text(self, text: str) -> Events:
-        return ((event, 0) for event in encode(text))
-
     def _noise(self) -> Events:
         """Types random printable characters and editing keys, then cancels the line."""
         for _ in range(self.rng.randint(2, 24)):
@@ -65,9 +60,9 @@ class Typist:
         words = [unknown_command(self.rng, self.split)]
         for _ in range(self.rng.randint(0, 3)):
             words.append(self.rng.choice(("", "", *"-.,:+@%_/=^")) + self._word())
-        yield from self._text(" ".join(words))
+        yield from type_text(" ".join(words))
         if self.rng.random() < 0.3:
-            yield from self._text(self.rng.choice(_LETTERS))
+            yield from type_text(self.rng.choice(_LETTERS))
             yield from press("Backspace")
         yield from self._enter()
 
@@ -78,15 +73,15 @@ class Typist:
         """
         marks = _PRINTABLE.replace("'", "")
         words = ["".join(self.rng.choices(marks, k=self.rng.randint(1, 9))) for _ in range(self.rng.randint(1, 3))]
-        text = _WORD.sub(lambda chance: self._word(len(chance[0])), " ".join(words))
-        yield from self._text(f"echo '{text}'")
+        text = WORD.sub(lambda chance: self._word(len(chance[0])), " ".join(words))
+        yield from type_text(f"echo '{text}'")
         yield from self._enter()
 
     def _open_quote(self) -> Events:
         """Leaves a quote open, meets the continuation prompt, and gets out with Ctrl-C."""
-        yield from self._text(f"echo {self.rng.choice(chr(34) + chr(39))}{self._word()}")
+        yield from type_text(f"echo {self.rng.choice(chr(34) + chr(39))}{self._word()}")
         yield from self._enter()
-        yield from self._text(self._word())
+        yield from type_text(self._word())
         yield from press("Ctrl-C")
 
     def _history(self) -> Events:

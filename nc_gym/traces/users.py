@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from itertools import accumulate, islice
 from random import Random
 
-from nc_gym.machines.keys import KEY_INDEX, NOOP, encode
+from nc_gym.machines.keys import KEY_INDEX, NOOP
 from nc_gym.traces.commands import DRILL_WEIGHTS, GOAL_WEIGHTS, RECALL_WEIGHTS, CommandChooser
 from nc_gym.traces.home import FAMILY_INDEX, Home
 from nc_gym.traces.mix import check_user, draw_user
 from nc_gym.traces.pieces import PieceUser
-from nc_gym.traces.presses import Events, press
+from nc_gym.traces.presses import Events, press, type_text
 from nc_gym.traces.typist import Typist
 from nc_gym.traces.words import Split, random_sum, random_word, weighted
 
@@ -155,7 +155,7 @@ class GoalUser:
         while position < len(line):
             if self.rng.random() < self.habits.slip:
                 wrong = self._slip(line, position)
-                yield from ((event, 0) for event in encode(wrong))
+                yield from type_text(wrong)
                 yield from press(*["Backspace"] * len(wrong))
             if self.rng.random() < 0.0006:
                 yield from press("Ctrl-L")

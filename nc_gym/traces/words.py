@@ -7,6 +7,7 @@ split draws again until it gets a word of its own split, so no evaluation name, 
 from __future__ import annotations
 
 import functools
+import re
 import shutil
 from collections.abc import Sequence
 from hashlib import blake2b
@@ -29,6 +30,7 @@ _SHELL_WORDS = frozenset(
     "vi ed ex dd sl ps df du id ar as bc cc cp cu dc at jq ld ln ls mv nc nl nm od pr rm sh ss su tr ul wc xz yes top "
     "man less more mail cat sed awk sort head tail tee date last who w".split()
 )
+WORD = re.compile("[A-Za-z0-9]{2,}")  # in a line: what must belong to its user's split
 T = TypeVar("T")
 
 
