@@ -6,9 +6,9 @@ A task is declared in a card (``envs/*.toml``; docs/tasks.md shows how). It is j
 * **Success** is a list of predicates (``nc_gym.predicates``, ``nc_gym.desktop_predicates``), met in their order. Each
   must hold on ``HOLD`` successive screens (the one on which it first holds is the first of them), so that one
   flickering screen is no success.
-* **Shaping** is best-so-far progress through the lines that the oracle types: typing more of them correctly after the
-  prompt than ever before in the episode earns ``typing_share`` times the gain; what stands there when the episode
-  begins, typing it again, or erasing and retyping it, earns nothing. Only a terminal's tasks have it.
+* **Shaping** is best-so-far progress through the lines that the oracle types, each with its Enter: typing more of them
+  correctly after the prompt than ever before in the episode earns ``typing_share`` times the gain; what stands there
+  when the episode begins, typing it again, or erasing and retyping it, earns nothing. Only a terminal's tasks have it.
 * Success earns what is left up to 1. The rewards of an episode therefore sum to a number in [0, 1], and to 1 exactly
   when the task was solved.
 """
@@ -232,7 +232,10 @@ def _progress(episode: Episode, view: TextView) -> float:
 
 
 def _share_typed(command: str, row: str) -> float:
-    """Returns how much of ``command`` (0 to 1) stands correctly after the prompt of ``row`` (up to the cursor)."""
+    """Returns how much of ``command`` stands correctly after the prompt of ``row`` (up to the cursor), below 1.
+
+    The Enter that is missing counts as one more character: if it earned nothing, agents would type a line and stop.
+    """
     start = row.find(PROMPT_END)
     if start < 0:
         return 0.0
@@ -241,7 +244,7 @@ def _share_typed(command: str, row: str) -> float:
         if typed != wanted:
             break
         correct += 1
-    return correct / len(command)
+    return correct / (len(command) + 1)
 
 
 _FIELDS = tuple(name for name in Task.__dataclass_fields__ if name != "kind")

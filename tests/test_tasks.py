@@ -102,23 +102,23 @@ def test_every_further_correct_key_earns_its_share_once() -> None:
     present = episode()
     assert judge(present, "~$ ") == 0
     for end in range(1, 9):
-        assert judge(present, "~$ " + "echo abc"[:end]) == pytest.approx(0.5 / 8)
+        assert judge(present, "~$ " + "echo abc"[:end]) == pytest.approx(0.5 / 9)
         assert judge(present, "~$ " + "echo abc"[:end]) == 0  # waiting
     assert judge(present, "~$ ec") == 0 and judge(present, "~$ echo") == 0  # erasing and typing again
-    assert judge(present, "~$ echo abc", "abc", "~$ ") == 0
+    assert judge(present, "~$ echo abc", "abc", "~$ ") == pytest.approx(0.5 / 9)  # the Enter
     assert judge(present, "~$ echo abc", "abc", "~$ ") == pytest.approx(0.5)
 
 
 def test_wrong_key_earns_nothing_more_until_it_is_erased() -> None:
     present = episode()
-    assert judge(present, "~$ ex") == pytest.approx(0.5 / 8)
+    assert judge(present, "~$ ex") == pytest.approx(0.5 / 9)
     assert judge(present, "~$ exho") == 0
-    assert judge(present, "~$ ech") == pytest.approx(2 * 0.5 / 8)
+    assert judge(present, "~$ ech") == pytest.approx(2 * 0.5 / 9)
 
 
 def test_text_right_of_the_cursor_is_not_typed_yet() -> None:
     present = episode()
-    assert judge(present, "~$ echo abc", cursor=(0, 5)) == pytest.approx(2 * 0.5 / 8)
+    assert judge(present, "~$ echo abc", cursor=(0, 5)) == pytest.approx(2 * 0.5 / 9)
 
 
 @pytest.mark.parametrize("line", ["> echo abc", "echo abc", "$echo abc"])
@@ -127,13 +127,13 @@ def test_only_a_prompt_line_counts_as_typing(line: str) -> None:
 
 
 def test_prompt_in_a_folder_counts_too() -> None:
-    assert judge(episode(), "dir$ echo") == pytest.approx(4 * 0.5 / 8)
+    assert judge(episode(), "dir$ echo") == pytest.approx(4 * 0.5 / 9)
 
 
 def test_what_stands_there_at_the_start_earns_nothing() -> None:
     present = TASK.begin(TASK._goal(0, {"word": "abc"}), text_view(screen("~$ echo a"), np.array([0, 9])))
     assert judge(present, "~$ echo a") == 0
-    assert judge(present, "~$ echo ab") == pytest.approx(0.5 / 8)
+    assert judge(present, "~$ echo ab") == pytest.approx(0.5 / 9)
 
 
 def test_screen_without_cursor_earns_nothing_and_breaks_the_run() -> None:
@@ -158,12 +158,18 @@ def test_goals_are_met_in_their_order() -> None:
 
 def test_two_commands_share_the_typing_reward() -> None:
     present = Episode(TWO.sample(0))
-    assert judge(present, "~$ echo ab", task=TWO) == pytest.approx(0.2)
-    assert judge(present, "~$ echo ab", "ab", "~$ ", task=TWO) == 0
-    assert judge(present, "~$ echo ab", "ab", "~$ l", task=TWO) == pytest.approx(0.1)
-    assert judge(present, "~$ echo ab", "ab", "~$ ls", task=TWO) == pytest.approx(0.1)
-    assert judge(present, "~$ echo ab", "ab", "~$ ls", "cd", "~$ ", task=TWO) == 0
+    assert judge(present, "~$ echo ab", task=TWO) == pytest.approx(0.2 * 7 / 8)
+    assert judge(present, "~$ echo ab", "ab", "~$ l", task=TWO) == pytest.approx(0.2 / 8 + 0.2 / 3)
+    assert judge(present, "~$ echo ab", "ab", "~$ ls", task=TWO) == pytest.approx(0.2 / 3)
+    assert judge(present, "~$ echo ab", "ab", "~$ ls", "cd", "~$ ", task=TWO) == pytest.approx(0.2 / 3)
     assert judge(present, "~$ echo ab", "ab", "~$ ls", "cd", "~$ ", task=TWO) == pytest.approx(0.6)
+
+
+def test_enter_earns_its_share_or_agents_would_type_a_line_and_stop() -> None:
+    """Policies stood still at 0.25 in tasks of two lines: typing the first earned it, entering it nothing."""
+    present = Episode(TWO.sample(0))
+    judge(present, "~$ echo ab", task=TWO)
+    assert judge(present, "~$ echo ab", "ab", "~$ ", task=TWO) == pytest.approx(0.2 / 8)
 
 
 LINES = st.sampled_from(["~$ ", "~$ e", "~$ echo", "~$ echo abc", "abc", "abd", "~$ echo abcd", "", "> abc"])
