@@ -198,6 +198,9 @@ def transfer(
         Path | None,
         typer.Option(help="Also make an agent's folder here of each task's best policy, by its neural score."),
     ] = None,
+    finished: Annotated[
+        bool, typer.Option("--finished", help="Run nothing: publish the jobs that are done, and say which are not.")
+    ] = False,
 ) -> None:
     """Train in the neural computer only, judge on the real one, over tasks, seeds and arms.
 
@@ -220,7 +223,8 @@ def transfer(
     rows = common_number(recipes, "n_envs", "--num-envs", num_envs)
     length = common_number(recipes, "n_timesteps", "--steps", steps)
     study = Study(settings, names, seeds, algo.value, rows, recipes, length, every, episodes, test_seed, out)
-    run(study)
+    if not finished:
+        run(study)
     result = publish(study, docs, shlex.join(["nc-gym", *sys.argv[1:]]))
     typer.echo(headline(result))
     typer.echo(f"Wrote {docs / 'transfer.md'}, transfer.json, transfer_curves.png and transfer_scatter.png.")

@@ -134,26 +134,30 @@ def common_number(recipes: Mapping[str, dict[str, Any]], name: str, option: str,
 
 
 def not_run(study: Study, command: str) -> dict[str, Any]:
-    """Returns what a whole study of the card has that this one has not.
+    """Returns how much of a whole study of the card there is, and what runs the rest.
 
     Args:
         study: this one.
         command: the command line that made it.
 
     Returns:
-        ``tasks``, ``arms``, the number of ``seeds``, and the ``command`` line that runs what is missing.
+        ``grid``, by arm and task the number of training seeds that are done; ``seeds`` of a whole study; and the
+        ``command`` line that runs what is missing, empty if nothing is.
     """
     setting = study.settings[0]
     studied = [setting.env for setting in study.settings]
     environments = load_card(setting.card).environments.values()
-    tasks = [one.id for one in environments if one.task.success and one.id not in studied]
-    arms = [arm for arm in WHOLE_ARMS if arm not in study.arms and arm_setting(setting, arm) != setting]
-    whole = {
-        "--tasks": ",".join([*studied, *tasks]), "--arms": ",".join([*study.arms, *arms]),
-        "--seeds": str(max(WHOLE_SEEDS, study.seeds)),
-    }  # fmt: skip
-    seeds = max(0, WHOLE_SEEDS - study.seeds)
-    return {"tasks": tasks, "arms": arms, "seeds": seeds, "command": with_options(command, whole)}
+    tasks = [*studied, *(one.id for one in environments if one.task.success and one.id not in studied)]
+    arms = [*study.arms, *(a for a in WHOLE_ARMS if a not in study.arms and arm_setting(setting, a) != setting)]
+    whole = replace(
+        study, settings=tuple(replace(setting, env=env) for env in tasks), arms=tuple(arms),
+        seeds=max(WHOLE_SEEDS, study.seeds),
+    )  # fmt: skip
+    grid = {arm: {one.env: len(seeds_done(whole, one, arm)) for one in whole.settings} for arm in arms}
+    options = {"--tasks": ",".join(tasks), "--arms": ",".join(arms), "--seeds": str(whole.seeds)}
+    complete = all(number == whole.seeds for by_task in grid.values() for number in by_task.values())
+    rest = "" if complete else with_options(command.replace(" --finished", ""), options)
+    return {"grid": grid, "seeds": whole.seeds, "command": rest}
 
 
 def with_options(command: str, values: dict[str, str]) -> str:
@@ -180,6 +184,34 @@ def jobs(study: Study) -> Iterator[Job]:
 def folder(study: Study, job: Job) -> Path:
     """Returns the run folder of a job."""
     return study.out / job.task / job.arm / f"seed-{job.seed}"
+
+
+def seeds_done(study: Study, setting: EnvSetting, arm: str) -> list[int]:
+    """Returns the training seeds of an arm and a task whose jobs are trained and judged to their end."""
+    done = []
+    for seed in range(study.seeds):
+        job = Job(setting, arm, seed)
+        saved = checkpoints(folder(study, job))
+        if saved and int(saved[-1].stem) >= study.steps and all(
+            _score_file(study, job, int(checkpoint.stem)).exists() for checkpoint in saved
+        ):  # fmt: skip
+            done.append(seed)
+    return done
+
+
+def finished(study: Study) -> Study:
+    """Returns the part of a study that can be told of: the tasks that the neural arm has learned with some seed.
+
+    Raises:
+        ValueError: there is no such task.
+    """
+    begun = tuple(setting for setting in study.settings if seeds_done(study, setting, "neural"))
+    if not begun:
+        raise ValueError(
+            f"{study.out} holds no finished job of the neural arm with {study.steps:,} steps; run the same command "
+            "without --finished first"
+        )
+    return replace(study, settings=begun)
 
 
 def plan_of(study: Study, job: Job) -> Plan:

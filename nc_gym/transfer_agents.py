@@ -16,7 +16,7 @@ from nc_gym.agent_file import POLICY, RESULTS, Score, sha256, write_results
 from nc_gym.agent_train import checkpoint_at, describe_training, write_policy
 from nc_gym.recording import film_episode, load_agent, open_sides, record_episodes
 from nc_gym.registration import load_card
-from nc_gym.transfer import Job, Study, baselines, curve, folder, pick, plan_of, scores_at
+from nc_gym.transfer import Job, Study, baselines, curve, finished, folder, pick, plan_of, scores_at, seeds_done
 from nc_gym.transfer_numbers import MODES
 from nc_gym.video import VideoWriter
 
@@ -33,17 +33,18 @@ def export_best(study: Study, agents: Path) -> list[Path]:
     """Writes policy.zip, results.json and a side-by-side replay.mp4 per task of a finished study.
 
     Args:
-        study: of which every job of the neural arm is done.
+        study: its tasks without any finished job of the neural arm get none.
         agents: folder of the agents' folders, which are named after task and algorithm.
 
     Returns:
         The agents' folders.
     """
-    return [_export(study, setting, agents) for setting in study.settings]
+    return [_export(study, setting, agents) for setting in finished(study).settings]
 
 
 def _export(study: Study, setting: EnvSetting, agents: Path) -> Path:
-    job = max((Job(setting, "neural", seed) for seed in range(study.seeds)), key=lambda job: _merit(study, job))
+    seeds = seeds_done(study, setting, "neural")
+    job = max((Job(setting, "neural", seed) for seed in seeds), key=lambda job: _merit(study, job))
     points = curve(study, job)
     kind = load_card(setting.card).machine
     name = job.task.rpartition("-v")[0].lower().removeprefix(kind)
@@ -51,7 +52,7 @@ def _export(study: Study, setting: EnvSetting, agents: Path) -> Path:
     out.mkdir(parents=True, exist_ok=True)
     write_policy(checkpoint_at(folder(study, job), points[-1].steps), out / POLICY)
     training = describe_training(plan_of(study, job), points)
-    training["chosen"] = f"best argmax score in the neural computer of {study.seeds} training seeds"
+    training["chosen"] = f"best argmax score in the neural computer of {len(seeds)} training seeds"
     same_network = {"policy_sha256": sha256(out / POLICY)}  # the checkpoint's, without the optimizer's moments
     final = [score | same_network for score in scores_at(study, job, points[-1].steps)]
     headline = pick(final, "real")

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nc_gym.agent_env import EnvSetting
 from nc_gym.agent_train import Point
 from nc_gym.fidelity_scores import Number, bootstrap, mean_number
-from nc_gym.transfer import MACHINES, Job, Study, baselines, curve, pick, scores_at
+from nc_gym.transfer import MACHINES, Job, Study, baselines, curve, pick, scores_at, seeds_done
 
 MODES = {"argmax": True, "stochastic": False}
 SOLVED = 0.9  # success on the real machine that counts as having learned the task
@@ -95,12 +96,12 @@ def at_steps(points: Sequence[Point], steps: int) -> Point:
     return next(point for point in points if point.steps >= steps)
 
 
-def task_numbers(study: Study, index: int) -> dict[str, Any]:
-    """Returns everything that is reported about one task of the study."""
-    setting = study.settings[index]
+def task_numbers(study: Study, setting: EnvSetting) -> dict[str, Any]:
+    """Returns everything that is reported about one task of the study, of the jobs that are done."""
     base = baselines(study, setting)
     floor = {machine: pick(base, machine, None, "random")["success_rate"] for machine in MACHINES}
-    arms = {arm: [arm_numbers(study, Job(setting, arm, seed)) for seed in range(study.seeds)] for arm in study.arms}
+    seeds = {arm: seeds_done(study, setting, arm) for arm in study.arms}
+    arms = {arm: [arm_numbers(study, Job(setting, arm, seed)) for seed in done] for arm, done in seeds.items() if done}
     result: dict[str, Any] = {"env": setting.env}
     for player in ("random", "oracle"):
         result[player] = {machine: _brief(pick(base, machine, None, player)) for machine in MACHINES}

@@ -13,7 +13,7 @@ from nc_gym.agent_file import sha256
 from nc_gym.bench import host
 from nc_gym.docs_pages import table
 from nc_gym.fidelity_report import dumps
-from nc_gym.transfer import WHOLE_SEEDS, Study, not_run
+from nc_gym.transfer import Study, finished, not_run
 from nc_gym.transfer_agents import NOTES, film_exploit, read_notes
 from nc_gym.transfer_numbers import (
     CORRELATION,
@@ -34,11 +34,11 @@ def publish(study: Study, docs: Path, command: str) -> dict[str, Any]:
     """Writes everything into the folder ``docs`` and returns the content of the JSON file.
 
     Args:
-        study: a study of which every job is done.
+        study: what is not done of it is told as not run.
         docs: folder; videos of exploits go into ``docs/exploits``, whose notes explain them.
         command: the command line that made the study.
     """
-    tasks = [task_numbers(study, index) for index in range(len(study.settings))]
+    tasks = [task_numbers(study, setting) for setting in finished(study).settings]
     found, notes = exploits(tasks), read_notes(docs)
     for exploit in found:
         exploit |= {"explanation": notes.get(_name(exploit["env"]))} | film_exploit(study, exploit, docs)
@@ -59,10 +59,9 @@ def publish(study: Study, docs: Path, command: str) -> dict[str, Any]:
 
 def page(result: dict[str, Any]) -> str:
     """Returns the text of ``transfer.md``."""
-    study = result["study"]
     parts = [
         "# Transfer: trained in the neural computer, judged on the real one",
-        f"`{result['command']}` wrote this page and [{JSON}]({JSON}). {_protocol(study)}",
+        f"`{result['command']}` wrote this page and [{JSON}]({JSON}). {_protocol(result)}",
         f"## Results\n\n{headline(result)}\n\n{tasks_table(result)}",
         f"## Targets\n\n{_targets_table(result)}",
         f"## The same recipe on the real machine\n\n{_real_table(result)}",
@@ -70,24 +69,31 @@ def page(result: dict[str, Any]) -> str:
         f"## Success against environment steps (argmax)\n\n![curves]({CURVES})\n\n"
         f"## Neural against real return, every checkpoint (argmax)\n\n![scatter]({SCATTER})",
         f"## Exploits\n\n{_exploits_text(result)}",
-        f"## Not run\n\n{_not_run_text(result)}",
+        f"## What was run, and what was not\n\n{_not_run_text(result)}",
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _protocol(study: dict[str, Any]) -> str:
-    intervals = "Intervals are 95 % bootstraps over training seeds. " if study["seeds"] > 1 else ""
+def _protocol(result: dict[str, Any]) -> str:
+    study = result["study"]
+    intervals = "Intervals are 95 % bootstraps over training seeds. " if max(_neural_seeds(result)) > 1 else ""
     return (
         f"{study['algorithm']}, {study['num_envs']} computers in a batch, {study['steps']:,} environment steps, "
-        f"{_seeds(study)}; every test plays the same {study['episodes']} episodes (seeds from {study['test_seed']}, "
-        f"test parameters) on both machines. {intervals}Retention is the gain over random actions on the real machine "
-        "divided by that on the neural one; audited counts the real episodes whose success the machine's files "
-        f"confirm.{_recipes_sentence(study['hyperparameters'])}"
+        f"{_seeds(result)} per task; every test plays the same {study['episodes']} episodes (seeds from "
+        f"{study['test_seed']}, test parameters) on both machines. {intervals}Retention is the gain over random "
+        "actions on the real machine divided by that on the neural one; audited counts the real episodes whose success "
+        f"the machine's files confirm.{_recipes_sentence(study['hyperparameters'])}"
     )
 
 
-def _seeds(study: dict[str, Any]) -> str:
-    return "1 training seed" if study["seeds"] == 1 else f"{study['seeds']} training seeds"
+def _neural_seeds(result: dict[str, Any]) -> list[int]:
+    """Returns how many training seeds of the neural arm there are, by task."""
+    return [len(task["seeds"]["neural"]) for task in result["tasks"]]
+
+
+def _seeds(result: dict[str, Any]) -> str:
+    least, most = min(_neural_seeds(result)), max(_neural_seeds(result))
+    return f"{least} to {most} training seeds" if least < most else f"{most} training seed{'s' if most > 1 else ''}"
 
 
 def _recipes_sentence(hyperparameters: dict[str, dict[str, Any]]) -> str:
@@ -99,9 +105,9 @@ def _recipes_sentence(hyperparameters: dict[str, dict[str, Any]]) -> str:
 
 def headline(result: dict[str, Any]) -> str:
     """Returns the summary: how many training seeds, then one sentence per mode."""
-    alone = result["study"]["seeds"] == 1
+    alone = max(_neural_seeds(result)) == 1
     caveat = "; intervals over seeds would say nothing, so there are none" if alone else ""
-    sentences = [f"{_seeds(result['study'])} per task{caveat}."]
+    sentences = [f"{_seeds(result)} per task{caveat}."]
     for mode, numbers in result["summary"].items():
         sentences.append(
             f"{mode.capitalize()} policies: mean retention {_plain(numbers['mean_retention'])} over the "
@@ -177,15 +183,16 @@ def tasks_table(result: dict[str, Any]) -> str:
 
 
 def _real_table(result: dict[str, Any]) -> str:
-    if "real_equal_steps" not in result["tasks"][0]:
-        return "Not run: the arm `real` was left out."
+    tasks = [task for task in result["tasks"] if "real_equal_steps" in task]
+    if not tasks:
+        return "Not run: no job of the arm `real` is done."
     rows = [
         (
             f"`{task['env']}`", mode, _share(numbers["real_success"]), _share(task["real_equal_steps"][mode]),
             _share(task["real_equal_clock"][mode]),
             *(_minutes(task["minutes_to_solve"][mode][arm]) for arm in ("neural", "real")),
         )
-        for task in result["tasks"] for mode, numbers in task["neural"].items()
+        for task in tasks for mode, numbers in task["neural"].items()
     ]  # fmt: skip
     solved = f"minutes to {SOLVED:.0%} on real, per seed"
     heads = ("task, success on real", "actions", "trained in neural", "on real, equal steps",
@@ -231,15 +238,13 @@ def _exploit_line(exploit: dict[str, Any]) -> str:
 
 
 def _not_run_text(result: dict[str, Any]) -> str:
-    missing = result["not_run"]
-    lines = [
-        f"* {name}: {', '.join(f'`{one}`' for one in missing[name])}" for name in ("tasks", "arms") if missing[name]
-    ]
-    if missing["seeds"]:
-        lines.append(f"* training seeds: {missing['seeds']} of {WHOLE_SEEDS}")
-    rest = f"\n\nThe rest, without doing again what there is:\n\n```sh\n{missing['command']}\n```" if lines else ""
-    lines.append("* weights trained with and without context corruption were not compared: there are no second weights")
-    return "\n".join(lines) + rest
+    run = result["not_run"]
+    arms, tasks = list(run["grid"]), list(next(iter(run["grid"].values())))
+    rows = [(f"`{task}`", *(str(run["grid"][arm][task]) for arm in arms)) for task in tasks]
+    text = f"Training seeds that were run, of {run['seeds']}:\n\n{table(('task', *arms), rows)}\n\n"
+    if run["command"]:
+        text += f"The rest, without doing again what there is:\n\n```sh\n{run['command']}\n```\n\n"
+    return text + "Weights trained with and without context corruption were not compared: there are no second weights."
 
 
 def _name(env: str) -> str:

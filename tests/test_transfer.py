@@ -17,7 +17,17 @@ from nc_gym.agent_file import load_agent
 from nc_gym.agent_train import Point
 from nc_gym.bench import host
 from nc_gym.cli import app
-from nc_gym.transfer import WHOLE_ARMS, Study, arm_setting, common_number, jobs, not_run, with_options
+from nc_gym.transfer import (
+    WHOLE_ARMS,
+    Study,
+    arm_setting,
+    common_number,
+    finished,
+    jobs,
+    not_run,
+    seeds_done,
+    with_options,
+)
 from nc_gym.transfer_agents import film_exploit, read_notes
 from nc_gym.transfer_numbers import (
     at_clock,
@@ -147,7 +157,7 @@ def reported(*tasks: dict[str, Any], **changes: Any) -> dict[str, Any]:
         "algorithm": "ppo", "num_envs": 8, "steps": 1000, "seeds": 1, "episodes": 10, "test_seed": 5,
         "hyperparameters": {task["env"]: {"gamma": 0.9} for task in tasks},
     }  # fmt: skip
-    nothing = {"tasks": [], "arms": [], "seeds": 0, "command": ""}
+    nothing = {"grid": {"neural": {task["env"]: 1 for task in tasks}}, "seeds": 1, "command": ""}
     return {
         "command": "nc-gym agent transfer", "study": common, "summary": summary(tasks), "not_run": nothing,
         "exploits": [], "tasks": list(tasks),
@@ -299,25 +309,56 @@ def test_tasks_and_arms_may_be_listed_with_spaces(tmp_path: Path, monkeypatch: p
     assert set(found.hyperparameters) == {ECHO, ADD} and "n_envs" not in found.hyperparameters[ADD]
 
 
+def make_job(study: Study, env: str, arm: str, seed: int, judged: bool = True) -> None:
+    """Leaves what a job leaves that trained 16 steps: a checkpoint, and its scores if they are done."""
+    run = study.out / env.rpartition("/")[2] / arm / f"seed-{seed}"
+    for name in ("checkpoints/0000000016.zip", *(["scores/0000000016.json"] if judged else [])):
+        (run / name).parent.mkdir(parents=True, exist_ok=True)
+        (run / name).touch()
+
+
 def test_what_was_not_run_is_told_with_a_command_that_runs_it(tmp_path: Path) -> None:
     settings = (EnvSetting(ADD, obs="screen"), EnvSetting(ECHO, obs="screen"))
-    command = f"nc-gym agent transfer --tasks {ADD},{ECHO} --seeds=2 --algo ppo --out runs/a"
-    found = not_run(study(tmp_path, settings=settings, arms=("neural", "horizon=20")), command)
-    assert FLAG in found["tasks"] and not {ADD, ECHO, "nc_gym/Terminal-v0"} & set(found["tasks"])  # free use is no task
-    assert found["arms"] == ["real", "denoise_steps=2", "denoise_steps=4", "obs=latent"]  # the screen is what it sees
-    assert found["seeds"] == 3
-    arms = "neural,horizon=20,real,denoise_steps=2,denoise_steps=4,obs=latent"
-    tasks = ",".join([ADD, ECHO, *found["tasks"]])
+    command = f"nc-gym agent transfer --tasks {ADD},{ECHO} --seeds=2 --algo ppo --finished --out runs/a"
+    part = study(tmp_path, settings=settings, arms=("neural", "horizon=20"))
+    for arm, seed in (("neural", 0), ("neural", 3), ("horizon=20", 0)):
+        make_job(part, ADD, arm, seed)
+    make_job(part, ECHO, "neural", 0, judged=False)
+    found = not_run(part, command)
+    arms = ["neural", "horizon=20", "real", "denoise_steps=2", "denoise_steps=4", "obs=latent"]
+    assert list(found["grid"]) == arms  # the screen is what it sees
+    done = found["grid"]["neural"]
+    assert FLAG in done and "nc_gym/Terminal-v0" not in done  # free use is no task
+    assert (done[ADD], done[ECHO], done[FLAG], found["grid"]["horizon=20"][ADD], found["seeds"]) == (2, 0, 0, 1, 5)
     assert found["command"] == (
-        f"nc-gym agent transfer --algo ppo --out runs/a --tasks {tasks} --arms {arms} --seeds 5"
-    )  # fmt: skip
+        f"nc-gym agent transfer --algo ppo --out runs/a --tasks {','.join(done)} --arms {','.join(arms)} --seeds 5"
+    )
     text = page(reported(*THREE, not_run=found))
-    assert "* arms: `real`, `denoise_steps=2`" in text and "* training seeds: 3 of 5" in text
+    assert "| task | neural | horizon=20 | real |" in text and f"| `{ADD}` | 2 | 1 | 0 |" in text
     assert f"```sh\n{found['command']}\n```" in text and "context corruption" in text
+
+
+def test_a_study_that_is_whole_asks_for_nothing_more(tmp_path: Path) -> None:
     whole = page(reported(*THREE))
     assert "```sh" not in whole and "context corruption" in whole
-    everything = not_run(study(tmp_path, arms=("neural", *WHOLE_ARMS), seeds=7), command)
-    assert (everything["arms"], everything["seeds"]) == ([], 0) and everything["command"].endswith("--seeds 7")
+    every = study(tmp_path, arms=("neural", *WHOLE_ARMS), seeds=7)
+    some = not_run(every, "nc-gym agent transfer")
+    assert some["seeds"] == 7 and some["command"].endswith("--seeds 7")
+    for arm, tasks in some["grid"].items():
+        for env in tasks:
+            for seed in range(7):
+                make_job(every, env, arm, seed)
+    assert not_run(every, "nc-gym agent transfer")["command"] == ""
+
+
+def test_only_what_is_done_is_published_and_nothing_done_is_said(tmp_path: Path) -> None:
+    whole = study(tmp_path)
+    make_job(whole, ECHO, "neural", 1)
+    make_job(whole, ECHO, "real", 1, judged=False)
+    assert seeds_done(whole, whole.settings[0], "neural") == [1] and seeds_done(whole, whole.settings[0], "real") == []
+    assert [setting.env for setting in finished(whole).settings] == [ECHO]
+    with pytest.raises(ValueError, match=r"no finished job of the neural arm with 17 steps; run the same command"):
+        finished(study(tmp_path, steps=17))
 
 
 def test_a_command_line_gets_other_values_and_keeps_the_rest() -> None:
@@ -362,7 +403,8 @@ def test_the_whole_study_runs_resumes_and_publishes(
         assert [len(task["minutes_to_solve"][mode][arm]) for arm in ("neural", "real")] == [2, 2]
         assert set(task["seeds"]["neural"][0]["points"][0]["failed"][mode]) == {"neural", "real"}
     assert result["host"] == host()
-    assert "obs=screen" in result["not_run"]["arms"] and result["not_run"]["seeds"] == 3
+    run = result["not_run"]
+    assert (run["grid"]["neural"][ECHO], run["grid"]["obs=screen"][ECHO], run["seeds"]) == (2, 0, 5)
     correlation = result["summary"]["argmax"]["rank_correlation"]
     assert correlation["checkpoints"] == 4 and task["rank_correlation"]["argmax"] == correlation
     text = (docs / "transfer.md").read_text()
@@ -396,6 +438,9 @@ def test_the_whole_study_runs_resumes_and_publishes(
     kept = {
         path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file() and "tensorboard" not in str(path)
     }
+    assert transfer("--finished").exit_code == 0 and not lost.exists()
+    (part,) = json.loads((docs / "transfer.json").read_text())["tasks"]
+    assert [len(part["seeds"][arm]) for arm in ("neural", "real", "horizon=5")] == [1, 2, 2]
     assert transfer().exit_code == 0 and lost.exists()
     assert all(path.stat().st_mtime_ns == time for path, time in kept.items())
     again = json.loads((docs / "transfer.json").read_text())
