@@ -13,10 +13,12 @@ from nc_gym.computer import patch_batches, weights
 from nc_gym.computer.computer import NeuralComputer
 from nc_gym.computer.painter import TileLook
 from nc_gym.computer.patch_batches import PatchData, fit_patch_codec
-from nc_gym.computer.patch_geometry import cut, moved_codes, tiles_around, tiles_beside
+from nc_gym.computer.patch_geometry import cut, moved_codes, tile_at, tiles_around, tiles_beside
 from nc_gym.computer.patch_objective import log_terms
 from nc_gym.computer.patch_probe import first_boot, patch_closed_loop
+from nc_gym.computer.patch_scout import PatchScout
 from nc_gym.computer.patches import find_motion, grid, shift_tiles
+from nc_gym.computer.pointer_log import OutlookHead
 from nc_gym.computer.training import Recipe, Trainer
 
 T = 30
@@ -110,7 +112,7 @@ def test_a_patch_without_earlier_states_is_painted_as_in_training(computer, even
     seen = []
     paint = computer.network.painter.forward
     monkeypatch.setattr(
-        computer.network.painter, "forward", lambda b, p, h, canvas: seen.append(canvas) or paint(b, p, h, canvas)
+        computer.network.painter, "forward", lambda s, h, canvas: seen.append(canvas) or paint(s, h, canvas)
     )
     state = computer.boot(torch.zeros(6, dtype=torch.int64), torch.zeros(6, dtype=torch.int64))
     with torch.inference_mode():
@@ -139,8 +141,8 @@ def test_a_row_s_noise_does_not_depend_on_whether_other_rows_paint(computer, eve
 def _awake(forward):
     """An outlook that always says that something changes."""
 
-    def always(h):
-        outlook = forward(h)
+    def always(h, moved):
+        outlook = forward(h, moved)
         outlook.changes = torch.tensor([0.0, 1.0]).expand(len(h), 2)
         return outlook
 
@@ -163,7 +165,7 @@ def test_training_reads_what_the_computer_read(computer, events, tmp_path, monke
     encoded = computer.network.encoder(batch["states"])
     with torch.inference_mode():
         moved_as_placed = batch | {"moved": batch["event"][..., :2] - torch.from_numpy(pointer[:, :-1, :2])}
-        h, damaged, _ = log_terms(computer.network, moved_as_placed, encoded)
+        h, _, damaged, _ = log_terms(computer.network, moved_as_placed, encoded)
     assert torch.allclose(h.view(6, T, -1), torch.stack(seen, 1), atol=1e-4)
     truth = cut(computer.config, codes[:, 1:].flatten(0, 1)) != cut(computer.config, codes[:, :-1].flatten(0, 1))
     assert torch.equal(damaged.bool(), truth.any(-1))
@@ -237,6 +239,18 @@ def test_motion_is_found_by_what_moved_and_not_made_up():
     assert find_motion(before, drawn) == (0, 0)
 
 
+def test_what_is_dragged_nearly_off_the_screen_still_moves_with_the_pointer():
+    """A fifth of the drags had no motion: too little of the window was left to explain most of what changed."""
+    rng = np.random.default_rng(0)
+    before = np.zeros((60, 80), np.int64)
+    before[10:30, 20:50] = rng.integers(1, 500, (20, 30))
+    after = np.zeros_like(before)
+    after[57:60, 70:80] = before[10:13, 20:30]
+    assert find_motion(before, after) == (0, 0)  # by itself it might be chance
+    assert find_motion(before, after, (47, 50)) == (47, 50)
+    assert find_motion(before, after, (47, 49)) == (0, 0)  # the pointer went elsewhere
+
+
 def test_what_stands_around_a_tile_is_found_across_patches_and_ends_at_the_screen():
     config, rng = tiny_config(), np.random.default_rng(0)
     screens = rng.integers(1, CODES, (3, config.tile_rows, config.tile_columns))
@@ -299,6 +313,39 @@ def shard(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 frames[s, t + 1, top : top + 4, left : left + 4] = 5 + key
     path = tmp_path_factory.mktemp("shards") / "shard-00000.npz"
     return write_shard(path, network, frames.reshape(40, 13, -1), events, np.zeros((40, 13), np.int64))
+
+
+def test_traits_travel_with_the_motion():
+    config = tiny_config()
+    scout, traits = PatchScout(config), torch.rand(3, config.num_patches, 16, 8)
+    motion = torch.tensor([[3, -2], [0, 0], [-5, 7]])
+    carried = scout.carry(traits, motion)
+    for a, (down, right) in enumerate(motion.tolist()):
+        for patch in range(config.num_patches):
+            for tile in range(16):
+                y, x = (
+                    int(z) - far
+                    for z, far in zip(
+                        tile_at(config, torch.tensor(patch), torch.tensor(tile)), (down, right), strict=True
+                    )
+                )
+                expected = torch.zeros(9)
+                if a != 1 and 0 <= y < config.tile_rows and 0 <= x < config.tile_columns:
+                    expected[:8], expected[8] = traits[a, y // 4 * config.patch_columns + x // 4, y % 4 * 4 + x % 4], 1
+                assert torch.equal(carried[a, patch, tile], expected)
+
+
+def test_a_part_of_the_screen_can_move_as_far_as_the_pointer_did_however_rare_that_is():
+    """Of drags whose window moved as the pointer did, one in seven showed it elsewhere: every far way is rare."""
+    config = tiny_config()
+    head, h = OutlookHead(config), torch.randn(4, config.width)
+    moved = torch.tensor([[19, -15], [-7, 4], [0, 0], [1, 15]])
+    plain = head(h, moved)
+    assert torch.equal(plain.down, head(h, moved.flip(0)).down)  # before training nothing follows
+    head.follow.bias.data[:] = 100.0
+    outlook = head(h, moved)
+    assert outlook.motion().tolist() == moved.flip(1).tolist()
+    assert torch.equal(outlook.column, plain.column)
 
 
 def test_the_codec_finds_tiles_and_pointers(shard):

@@ -1,9 +1,9 @@
-"""Scout and painter of a computer with a pointer: from h_t and the framebuffer to the damage, and to new patches.
+"""The painter of a computer with a pointer: from what the scout saw and h_t to new patches.
 
-The scout looks at every patch of the framebuffer, with the pointer as a heat map, and names those that change. The
-painter says of every tile of those where it comes from: it stays, it moves with a part of the screen, it shows again
-what stood there earlier, or it is drawn, which means denoised from pure noise by the renderer. The likelihood of a tile
-is the sum over the sources that show it (a pointer-generator, See et al. 2017), so nothing has to say which is right.
+It says of every tile of the damaged patches where it comes from: it stays, it moves with a part of the screen, it shows
+again what stood there earlier, or it is drawn, which means denoised from pure noise by the renderer. The likelihood of
+a tile is the sum over the sources that show it (a pointer-generator, See et al. 2017), so nothing has to say which is
+right.
 """
 
 from __future__ import annotations
@@ -17,124 +17,28 @@ from torch import Tensor, nn
 from nc_gym.computer.config import NeuralComputerConfig
 from nc_gym.computer.event_log import norm
 from nc_gym.computer.patch_geometry import AROUND, rank_in_event
+from nc_gym.computer.patch_scout import HEAD_DIM, HEADS, TRAITS, Scouted, attention
 
 KEEP, MOVE, EARLIER, OTHER_EARLIER, DRAW = range(5)
 SOURCES = 5
 RECALLS = 2  # earlier states that one patch may mix
-_HEAT = (1.0, 6.0)  # widths of the pointer's heat maps, in tiles
-_BLOCK = 2  # patches along a side of what the scout looks at as a whole
-_HEADS, _HEAD_DIM = 4, 32
 _RECALL_DIM = 32
 _AGES = 12  # powers of two of the events since a version was drawn
+_TILE_WIDTH = 64
 
 
-def mix_patches(x: Tensor) -> Tensor:
-    """Mixes each place of x (A, R, C, d) with its four neighbours: half of the channels are its own."""
-    e = x.shape[-1] // 8
-    right = F.pad(x[:, :, :-1, 4 * e : 5 * e], (0, 0, 1, 0))
-    left = F.pad(x[:, :, 1:, 5 * e : 6 * e], (0, 0, 0, 1))
-    down = F.pad(x[:, :-1, :, 6 * e : 7 * e], (0, 0, 0, 0, 1, 0))
-    up = F.pad(x[:, 1:, :, 7 * e :], (0, 0, 0, 0, 0, 1))
-    return torch.cat([x[..., : 4 * e], right, left, down, up], -1)
+def attention_in_event(q: Tensor, k: Tensor, v: Tensor, event: Tensor, rank: Tensor) -> Tensor:
+    """Lets P patches attend each to its own event: q (P, H * hd) over k, v (A, K, H * hd) gives (P, H * hd).
 
-
-def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Multi-head attention by plain products: q (..., Q, H * hd) over k, v (..., K, H * hd)."""
-    q, k, v = (x.unflatten(-1, (_HEADS, _HEAD_DIM)).transpose(-3, -2) for x in (q, k, v))
-    weight = (norm(q) @ norm(k).transpose(-2, -1) * (4 * _HEAD_DIM**-0.5)).softmax(-1)
-    return (weight @ v).transpose(-3, -2).flatten(-2)
-
-
-class ScoutBlock(nn.Module):
-    """Attention among all blocks of patches and an MLP, both on blocks mixed with their neighbours."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.qkv = nn.Linear(width, 3 * _HEADS * _HEAD_DIM, bias=False)
-        self.out = nn.Linear(_HEADS * _HEAD_DIM, width, bias=False)
-        self.up = nn.Linear(width, 4 * width, bias=False)
-        self.down = nn.Linear(4 * width, width, bias=False)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.down.weight)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Maps x (A, R, C, w) to the same shape."""
-        q, k, v = self.qkv(mix_patches(norm(x))).flatten(1, 2).chunk(3, -1)
-        x = x + self.out(attention(q, k, v)).view_as(x)
-        return x + self.down(F.gelu(self.up(mix_patches(norm(x))), approximate="tanh"))
-
-
-class PatchScout(nn.Module):
-    """Looks at the whole framebuffer, in blocks of 2x2 patches: features and damage of every patch."""
-
-    def __init__(self, config: NeuralComputerConfig) -> None:
-        super().__init__()
-        self.config = config
-        w, e = config.scout_width, config.patch_width
-        self.rows, self.columns = -(-config.patch_rows // _BLOCK), -(-config.patch_columns // _BLOCK)
-        heat = (len(_HEAT) + 1) * config.patch**2
-        self.block_in = nn.Linear(_BLOCK**2 * (e + heat), w, bias=False)
-        self.memory = nn.Linear(config.width, w, bias=False)
-        self.place = nn.Parameter(torch.randn(self.rows, self.columns, w) * 0.5)
-        self.from_row = nn.Embedding(2 * config.patch_rows - 1, w)
-        self.from_column = nn.Embedding(2 * config.patch_columns - 1, w)
-        self.blocks = nn.ModuleList(ScoutBlock(w) for _ in range(config.scout_layers))
-        self.block_out = nn.Linear(w, _BLOCK**2 * e, bias=False)
-        self.up = nn.Linear(e, 2 * e, bias=False)
-        self.down = nn.Linear(2 * e, e, bias=False)
-        self.damage = nn.Linear(e, 1)
-        for table in (self.from_row, self.from_column):
-            nn.init.normal_(table.weight, std=0.5)
-
-    def heat_maps(self, pointer: Tensor, before: Tensor) -> Tensor:
-        """Draws the pointer as images: two blobs where it is, one where it was.
-
-        Args:
-            pointer: column and row in tiles, (A, 2).
-            before: the same before the event.
-
-        Returns:
-            (A, patch rows, patch columns, 3 * 16), values in [0, 1].
-        """
-        c = self.config
-        maps = []
-        for at, spread in ((pointer, _HEAT[0]), (pointer, _HEAT[1]), (before, _HEAT[0])):
-            x = torch.arange(c.tile_columns, device=at.device) - at[:, :1]
-            y = torch.arange(c.tile_rows, device=at.device) - at[:, 1:]
-            across, along = (torch.exp(-z.square() / (2 * spread**2)) for z in (x, y))
-            blob = along[:, :, None] * across[:, None]
-            blob = blob.view(-1, c.patch_rows, c.patch, c.patch_columns, c.patch).transpose(2, 3)
-            maps.append(blob.flatten(3))
-        return torch.cat(maps, -1)
-
-    def forward(self, patches: Tensor, h: Tensor, pointer: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
-        """Looks at A framebuffers.
-
-        Args:
-            patches: the framebuffer, encoded (A, patches, e).
-            h: (A, d).
-            pointer: column and row after the event, (A, 2) tiles.
-            before: the same before it.
-
-        Returns:
-            features of the blocks (A, blocks, w), and of the patches (A, patches, e).
-        """
-        c, own = self.config, norm(patches).unflatten(1, (self.config.patch_rows, -1))
-        x = torch.cat([own, self.heat_maps(pointer, before).to(h.dtype)], -1)
-        x = F.pad(x, (0, 0, 0, self.columns * _BLOCK - c.patch_columns, 0, self.rows * _BLOCK - c.patch_rows))
-        x = x.unflatten(2, (self.columns, _BLOCK)).unflatten(1, (self.rows, _BLOCK)).transpose(2, 3).flatten(3)
-        at = pointer // c.patch
-        row = torch.arange(self.rows, device=h.device) * _BLOCK - at[:, 1:] + c.patch_rows - 1
-        column = torch.arange(self.columns, device=h.device) * _BLOCK - at[:, :1] + c.patch_columns - 1
-        x = self.block_in(x) + self.place + self.memory(h)[:, None, None]
-        x = x + self.from_row(row)[:, :, None] + self.from_column(column)[:, None]
-        for block in self.blocks:
-            x = block(x)
-        x = norm(x)
-        told = self.block_out(x).unflatten(-1, (_BLOCK, _BLOCK, -1)).transpose(2, 3).flatten(3, 4).flatten(1, 2)
-        y = own + told[:, : c.patch_rows, : c.patch_columns]
-        y = y + self.down(F.gelu(self.up(mix_patches(norm(y))), approximate="tanh"))
-        return x.flatten(1, 2), norm(y).flatten(1, 2)
+    Args:
+        q: queries of the patches.
+        k: keys of what each event shows.
+        v: values of the same.
+        event: which event each patch belongs to, (P,).
+        rank: which of its event's patches it is, (P,).
+    """
+    padded = q.new_zeros(len(k), int(rank.max()) + 1, q.shape[1]).index_put((event, rank), q)
+    return attention(padded, k, v)[event, rank]
 
 
 @dataclass
@@ -162,7 +66,7 @@ class PainterBlock(nn.Module):
 
     def __init__(self, config: NeuralComputerConfig) -> None:
         super().__init__()
-        d, w, e, inner = config.width, config.scout_width, config.patch_width, _HEADS * _HEAD_DIM
+        d, w, e, inner = config.width, config.scout_width, config.patch_width, HEADS * HEAD_DIM
         self.query = nn.Linear(d, inner, bias=False)
         self.qkv = nn.Linear(w, 2 * inner, bias=False)  # keys and values only
         self.out = nn.Linear(inner, d, bias=False)
@@ -184,14 +88,32 @@ class PainterBlock(nn.Module):
             canvas: their contents.
             none: (P, V), -inf where there is no version.
         """
-        q = self.query(norm(x))
-        padded = q.new_zeros(len(blocks), int(rank.max()) + 1, q.shape[1])
-        padded = padded.index_put((canvas.event, rank), q)
         k, v = self.qkv(blocks).chunk(2, -1)
-        x = x + self.out(attention(padded, k, v)[canvas.event, rank])
+        x = x + self.out(attention_in_event(self.query(norm(x)), k, v, canvas.event, rank))
         weight = torch.einsum("pd,pvd->pv", self.past(norm(x)), key) + none
         x = x + self.past_out(torch.einsum("pv,pvw->pw", weight.softmax(-1), canvas.versions))
         return x + self.down(F.gelu(self.up(norm(x)), approximate="tanh"))
+
+
+class PatchGaze(nn.Module):
+    """A look at the framebuffer patch by patch, where the blocks of the scout are too coarse, as for text."""
+
+    def __init__(self, config: NeuralComputerConfig) -> None:
+        super().__init__()
+        d, e, inner = config.width, config.patch_width, HEADS * HEAD_DIM
+        self.query = nn.Linear(d, inner, bias=False)
+        self.qkv = nn.Linear(e, 2 * inner, bias=False)  # keys and values only
+        self.out = nn.Linear(inner, d, bias=False)
+        self.from_place, self.to_place = (nn.Embedding(config.num_patches, inner) for _ in range(2))
+        nn.init.zeros_(self.out.weight)
+        for table in (self.from_place, self.to_place):
+            nn.init.normal_(table.weight, std=0.5)
+
+    def forward(self, x: Tensor, patches: Tensor, rank: Tensor, canvas: Canvas) -> Tensor:
+        """Maps x (P, d) to the same shape, with the patches' features (A, patches, e) and ranks as in the blocks."""
+        q = self.query(norm(x)) + self.from_place(canvas.place)
+        k, v = self.qkv(patches).chunk(2, -1)
+        return x + self.out(attention_in_event(q, k + self.to_place.weight, v, canvas.event, rank))
 
 
 class Painter(nn.Module):
@@ -207,31 +129,32 @@ class Painter(nn.Module):
         self.version_key = nn.Linear(e, _RECALL_DIM, bias=False)
         self.age = nn.Embedding(_AGES, _RECALL_DIM)
         self.order = nn.Parameter(torch.randn(config.versions, _RECALL_DIM) * 0.5)
+        self.gaze = PatchGaze(config)
         self.blocks = nn.ModuleList(PainterBlock(config) for _ in range(config.painter_layers))
         self.recall = nn.Linear(d, RECALLS * _RECALL_DIM, bias=False)
         self.source = nn.Linear(d, config.patch**2 * SOURCES)
+        self.tile_up = nn.Linear(2 * TRAITS + 1, _TILE_WIDTH)
+        self.tile_source = nn.Linear(_TILE_WIDTH, SOURCES, bias=False)
+        nn.init.zeros_(self.tile_source.weight)
 
-    def forward(self, blocks: Tensor, patches: Tensor, h: Tensor, canvas: Canvas) -> Paint:
-        """Reads the sources off the scout's features and h (A, d); there must be at least one patch.
-
-        Args:
-            blocks: (A, blocks, w).
-            patches: (A, patches, e).
-            h: (A, d).
-            canvas: what to paint.
-        """
-        x = self.scouted(patches[canvas.event, canvas.place]) + self.moved(canvas.moved)
-        x = x + self.memory(h)[canvas.event]
-        rank, _ = rank_in_event(canvas.event, len(h))
+    def forward(self, scouted: Scouted, h: Tensor, canvas: Canvas) -> Paint:
+        """Reads the sources off what the scout saw and h (A, d); there must be at least one patch."""
+        event, place = canvas.event, canvas.place
+        x = self.scouted(scouted.patches[event, place]) + self.moved(canvas.moved)
+        x = x + self.memory(h)[event]
+        rank, _ = rank_in_event(event, len(h))
+        x = self.gaze(x, scouted.patches, rank, canvas)
         bucket = (canvas.age.clamp(min=0) + 1).float().log2().long().clamp(max=_AGES - 1)
         key = self.version_key(canvas.versions) + self.age(bucket) + self.order
         none = torch.zeros_like(canvas.age, dtype=x.dtype).masked_fill(canvas.age < 0, -1e4)
         for block in self.blocks:
-            x = block(x, blocks, rank, key, canvas, none)
+            x = block(x, scouted.blocks, rank, key, canvas, none)
         x = norm(x)
+        of_tile = torch.cat([scouted.traits[event, place], scouted.carried[event, place]], -1)  # (P, 16, 2k + 1)
+        by_tile = self.tile_source(F.gelu(self.tile_up(of_tile), approximate="tanh"))
         query = self.recall(x).unflatten(-1, (RECALLS, _RECALL_DIM))
         recall = torch.einsum("prd,pvd->prv", query, key) + none[:, None]
-        return Paint(self.source(x).unflatten(-1, (-1, SOURCES)), recall, x)
+        return Paint(self.source(x).unflatten(-1, (-1, SOURCES)) + by_tile, recall, x)
 
 
 class TileLook(nn.Module):

@@ -49,6 +49,21 @@ def cut(config: NeuralComputerConfig, codes: Tensor) -> Tensor:
     return x.transpose(2, 3).reshape(len(codes), config.num_patches, config.patch**2)
 
 
+def moved_from(config: NeuralComputerConfig, place: Tensor, motion: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns ``patch_at`` of the tiles that a motion brings to the tiles of P patches: each (P, 16).
+
+    Nothing is inside where nothing moves.
+
+    Args:
+        config: gives the geometry.
+        place: (P,), which patch.
+        motion: of each, (P, 2), rows and columns of tiles.
+    """
+    row, column = tile_at(config, place[:, None], torch.arange(config.patch**2, device=place.device))
+    patch, inner, inside = patch_at(config, row - motion[:, :1], column - motion[:, 1:])
+    return patch, inner, inside & (motion != 0).any(1, keepdim=True)
+
+
 def moved_codes(config: NeuralComputerConfig, codes: Tensor, event: Tensor, place: Tensor, motion: Tensor) -> Tensor:
     """Returns what a motion brings to P patches, codes (P, 16); ``num_codes`` where nothing comes from or none moves.
 
@@ -59,9 +74,7 @@ def moved_codes(config: NeuralComputerConfig, codes: Tensor, event: Tensor, plac
         place: (P,), which patch.
         motion: (A, 2), rows and columns of tiles.
     """
-    row, column = tile_at(config, place[:, None], torch.arange(config.patch**2, device=codes.device))
-    patch, inner, inside = patch_at(config, row - motion[event, :1], column - motion[event, 1:])
-    inside &= (motion[event] != 0).any(1, keepdim=True)
+    patch, inner, inside = moved_from(config, place, motion[event])
     return torch.where(inside, codes[event[:, None], patch, inner], config.num_codes)
 
 

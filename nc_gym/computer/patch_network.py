@@ -7,8 +7,9 @@ from torch import Tensor, nn
 
 from nc_gym.computer.codec import TileCodec
 from nc_gym.computer.config import NeuralComputerConfig
-from nc_gym.computer.painter import Painter, PatchScout, TileLook
+from nc_gym.computer.painter import Painter, TileLook
 from nc_gym.computer.patch_geometry import tile_at, tiles_around, tiles_beside
+from nc_gym.computer.patch_scout import PatchScout
 from nc_gym.computer.pointer_log import ChangeEncoder, OutlookHead, PatchEncoder, PointerLog
 from nc_gym.computer.renderer import Renderer
 

@@ -15,11 +15,12 @@ from nc_gym.computer.objective import Batch, flow_matching
 from nc_gym.computer.painter import DRAW, KEEP, MOVE, RECALLS, Canvas, Paint
 from nc_gym.computer.patch_geometry import moved_codes
 from nc_gym.computer.patch_network import PatchNetwork
-from nc_gym.computer.pointer_log import PointerTokens
+from nc_gym.computer.pointer_log import Outlook, PointerTokens
 
 COPIED_SHARE = 0.12  # of the tiles that some source shows already, whose likelihood is computed
 DRAWN_SHARE = 0.6  # of the tiles that none shows
 RENDER_SHARE = 0.5  # of both, which the renderer trains on
+GUESSED_SHARE = 0.5  # of the painted events, which move as h_t says, right or wrong, as in the computer's closed loop
 _DAMAGE_WEIGHT, _LOG_DAMAGE_WEIGHT = 0.3, 0.02  # per patch
 
 
@@ -48,8 +49,8 @@ def corrupt_states(states: Tensor, generator: torch.Generator, used_codes: int) 
     return torch.where(hit.to(states.device), wrong.to(states.device), states)
 
 
-def log_terms(net: PatchNetwork, batch: Batch, encoded: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-    """Returns h (B * T, d), the damage (B * T, patches), and the losses of what h says by itself."""
+def log_terms(net: PatchNetwork, batch: Batch, encoded: Tensor) -> tuple[Tensor, Outlook, Tensor, dict[str, Tensor]]:
+    """Returns h (B * T, d), what it says by itself, the damage (B * T, patches), and the losses of the former."""
     B, T = batch["valid"].shape
     token, last = batch["change_token"], batch["change_token"] % T == T - 1
     before = net.changes(encoded[batch["change_state"][~last]], batch["change_place"][~last], token[~last] + 1, B * T)
@@ -57,7 +58,7 @@ def log_terms(net: PatchNetwork, batch: Batch, encoded: Tensor) -> tuple[Tensor,
     tokens = PointerTokens(**{k: batch[v] for k, v in names.items()}, drawn=before.view(B, T, -1))
     h = net.log(tokens).flatten(0, 1)
     valid = batch["valid"].flatten()
-    outlook, events = net.outlook(h), valid.sum()
+    outlook, events = net.outlook(h, batch["moved"].flatten(0, 1)), valid.sum()
 
     def ce(logits: Tensor, target: Tensor) -> Tensor:
         return F.cross_entropy(logits[valid].float(), target.flatten()[valid], reduction="sum") / events
@@ -68,6 +69,7 @@ def log_terms(net: PatchNetwork, batch: Batch, encoded: Tensor) -> tuple[Tensor,
     missed = F.binary_cross_entropy_with_logits(outlook.damage[valid].float(), damaged[valid], reduction="sum")
     return (
         h,
+        outlook,
         damaged,
         {
             "changes": ce(outlook.changes, batch["changes"]),
@@ -87,28 +89,30 @@ def losses(net: PatchNetwork, batch: Batch, generator: torch.Generator, corrupte
         net: the network.
         batch: sessions and the events chosen for the painter.
         generator: source of noise and of choices of tiles.
-        corrupted: let the network see a few wrong tiles.
+        corrupted: let the network see a few wrong tiles and wrong motions.
     """
     states = batch["states"]  # (U, 16)
     seen_states = corrupt_states(states, generator, net.codec.used_codes()) if corrupted else states
     encoded = net.encoder(seen_states).float()  # float32: gradients of thousands of uses are summed
     encoded_half = encoded.to(net.encoder.read.weight.dtype)
-    h, damaged, terms = log_terms(net, batch, encoded_half)
+    h, outlook, damaged, terms = log_terms(net, batch, encoded_half)
     h, at = h[batch["at"]], batch["at"]
-    pointer, before, motion = (batch[k].flatten(0, 1)[at] for k in ("event", "before", "motion"))
+    pointer, before, true_motion = (batch[k].flatten(0, 1)[at] for k in ("event", "before", "motion"))
+    guessed = torch.rand(len(at), generator=generator) < (GUESSED_SHARE if corrupted else 0.0)
+    motion = torch.where(guessed.to(h.device)[:, None], outlook.motion()[at], true_motion)
     event, place, target = batch["patch_event"], batch["place"], states[batch["target"]]
-    blocks, patches = net.scout(_rows(encoded, batch["canvas"], h.dtype), h, pointer[:, :2], before)
+    scouted = net.scout(_rows(encoded, batch["canvas"], h.dtype), h, pointer[:, :2], before, motion)
     codes = states[batch["canvas"]]  # (A, patches, 16)
     kept = codes[event, place]
     changed = damaged[at]
     stale = batch["canvas"][event, place] != batch["target"]  # whatever is wrong before the event is damage too
     changed[event[stale], place[stale]] = 1.0
-    logits = net.scout.damage(patches)[..., 0].float()
+    logits = net.scout.damage(scouted.patches)[..., 0].float()
     missed = F.binary_cross_entropy_with_logits(logits, changed, reduction="none").sum(1)
     terms["scout"] = _DAMAGE_WEIGHT * (missed * (1 + changed.sum(1)) ** -0.4).mean()  # or windows would drown typing
     moved = moved_codes(net.config, codes, event, place, motion)
     canvas = Canvas(event, place, net.encoder(moved), _rows(encoded, batch["version"], h.dtype), batch["age"])
-    paint = net.painter(blocks, patches, h, canvas)
+    paint = net.painter(scouted, h, canvas)
     versions = torch.where(batch["age"][..., None] >= 0, states[batch["version"]], -1)
     copy = copied(paint, kept, moved, versions, target)  # (P, 16)
     possible = (versions == target[:, None]).any(1) | (kept == target) | (moved == target)

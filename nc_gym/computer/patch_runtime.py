@@ -72,9 +72,10 @@ class PatchRuntime:
             active: int64 (A,), at least one.
         """
         state.memory.open(active, 1)
-        h = self.network.log.step(self._tokens(state, event, active), state.memory)  # (A, d)
+        tokens = self._tokens(state, event, active)
+        h = self.network.log.step(tokens, state.memory)  # (A, d)
         state.memory.advance(torch.ones_like(active))
-        outlook = self.network.outlook(h)
+        outlook = self.network.outlook(h, tokens.moved[:, 0])
         before = state.pointer[active, :2]
         logits = outlook.column, outlook.row, outlook.sprite
         state.pointer[active] = torch.stack([x.argmax(-1) for x in logits], 1)
@@ -102,20 +103,18 @@ class PatchRuntime:
         c, net = self.config, self.network
         state.clock[rows] += 1  # of every row, or a row's noise would depend on whether others paint
         codes = cut(c, state.codes[rows])  # (A, patches, 16)
-        blocks, patches = net.scout(net.encoder(codes), h, event[:, :2], before)
-        a, place = torch.nonzero(net.scout.damage(patches)[..., 0] > 0, as_tuple=True)
+        motion = outlook.motion()
+        scouted = net.scout(net.encoder(codes), h, event[:, :2], before, motion)
+        a, place = torch.nonzero(net.scout.damage(scouted.patches)[..., 0] > 0, as_tuple=True)
         if not len(a):
             return
-        motion = torch.stack(
-            [outlook.down.argmax(-1) - c.tile_rows + 1, outlook.right.argmax(-1) - c.tile_columns + 1], 1
-        )
         moved = moved_codes(c, codes, a, place, motion)
         versions = state.versions[rows[a], place].long()  # (P, V, 16)
         drawn_at = state.drawn_at[rows[a], place, 1:]
         age = torch.where(drawn_at == -2, -1, state.events[rows[a], None] - drawn_at)
         kept, missing = codes[a, place], (age < 0)[..., None]
         earlier = net.encoder(torch.where(missing, kept[:, None], versions))  # as in training, where none are missing
-        paint = net.painter(blocks, patches, h, Canvas(a, place, net.encoder(moved), earlier, age))
+        paint = net.painter(scouted, h, Canvas(a, place, net.encoder(moved), earlier, age))
         drawn = self._sources(paint, kept, moved, torch.where(missing, c.num_codes, versions))
         code = torch.where(drawn == -1, 0, drawn)
         p, t = torch.nonzero(drawn == -1, as_tuple=True)

@@ -21,6 +21,7 @@ from nc_gym.computer.config import NeuralComputerConfig
 
 MOTION_TILES = 8  # changed tiles that a motion must explain: a digit that moves up in a calculator
 MOTION_SHARE = 0.3  # of the changed tiles
+POINTER_VOTES = 4  # squares that must have gone as far as the pointer, for a motion to be that one
 _SHARD_ARRAYS = (
     "tiles", "patches", "sprites", "hots", "screen0", "pointer0", "starts", "events", "sprite", "delta_starts",
     "delta_patch", "delta_state", "family", "families",
@@ -93,14 +94,18 @@ def grid(codes: NDArray, config: NeuralComputerConfig) -> NDArray:
     return codes.reshape(shape).swapaxes(-3, -2).reshape(*codes.shape[:-2], config.tile_rows, config.tile_columns)
 
 
-def find_motion(before: NDArray[np.int64], after: NDArray[np.int64]) -> tuple[int, int]:
+def find_motion(
+    before: NDArray[np.int64], after: NDArray[np.int64], pointer: tuple[int, int] = (0, 0)
+) -> tuple[int, int]:
     """Returns the motion (rows, columns of tiles) that explains most changed tiles, or (0, 0) if none explains many.
 
-    Squares of 2x2 tiles that are unique before and stand elsewhere after vote for where they went.
+    Squares of 2x2 tiles that are unique before and stand elsewhere after vote for where they went. What went as far as
+    the pointer went with it, even if it explains few tiles: most of a window may have been dragged off the screen.
 
     Args:
         before: codes (rows, columns).
         after: codes of the next screen.
+        pointer: how far the pointer went, rows and columns of tiles.
     """
     changed = before != after
     n = int(changed.sum())
@@ -114,10 +119,10 @@ def find_motion(before: NDArray[np.int64], after: NDArray[np.int64]) -> tuple[in
     found = np.searchsorted(values, new.reshape(-1)[places]).clip(max=len(values) - 1)
     unique = (values[found] == new.reshape(-1)[places]) & (counts[found] == 1)
     source, target = index[found[unique]], places[unique]
-    if not len(source):
-        return 0, 0
-    vote = (target // wide - source // wide) * 1000 + (target % wide - source % wide)
-    votes, times = np.unique(vote[vote != 0], return_counts=True)
+    down, right = target // wide - source // wide, target % wide - source % wide
+    if pointer != (0, 0) and int(((down == pointer[0]) & (right == pointer[1])).sum()) >= POINTER_VOTES:
+        return pointer
+    votes, times = np.unique((down * 1000 + right)[(down != 0) | (right != 0)], return_counts=True)
     if not len(votes):
         return 0, 0
     best = int(votes[times.argmax()])
@@ -156,7 +161,7 @@ def link_patches(path: Path, codec: TileCodec, sprites: torch.Tensor) -> Path:
     key = (
         codec.prototypes.numpy().tobytes()
         + sprites.numpy().tobytes()
-        + repr((c.patch, c.num_patches, MOTION_TILES, MOTION_SHARE)).encode()
+        + repr((c.patch, c.num_patches, MOTION_TILES, MOTION_SHARE, POINTER_VOTES)).encode()
     )
     out = path.with_name(f"patches-{path.stem[6:]}-{hashlib.sha256(key).hexdigest()[:12]}.npz")
     if out.exists() and out.stat().st_mtime >= path.stat().st_mtime:  # a shard may have been built anew
@@ -167,6 +172,8 @@ def link_patches(path: Path, codec: TileCodec, sprites: torch.Tensor) -> Path:
     S, starts, counts = len(data["screen0"]), data["starts"], np.diff(data["delta_starts"])
     entries: dict[str, list[NDArray]] = {"state": [], "place": [], "when": [], "earlier": []}
     boot, lo, motion = np.zeros(S, np.int64), np.zeros(len(counts), np.int64), np.zeros((len(counts), 2), np.int16)
+    pointer0 = data["pointer0"].copy()
+    pointer0[:, :2] //= c.tile_width
     length = 0
     for s in range(S):
         events = slice(int(starts[s]), int(starts[s + 1]))
@@ -180,10 +187,9 @@ def link_patches(path: Path, codec: TileCodec, sprites: torch.Tensor) -> Path:
         when = np.repeat(np.arange(events.stop - events.start), counts[events])
         entries["when"].append(np.concatenate([np.full(c.num_patches, -1), when]).astype(np.int16))
         entries["earlier"].append((length + _same_before(place)).astype(np.int32))
-        motion[events] = _motions(codes, state, place, counts[events], c)
+        pointer = np.concatenate([pointer0[s : s + 1, :2], data["events"][events, :2]]).astype(np.int64)
+        motion[events] = _motions(codes, state, place, counts[events], np.diff(pointer[:, ::-1], axis=0), c)
         length += len(place)
-    pointer0 = data["pointer0"].copy()
-    pointer0[:, :2] //= c.tile_width
     named = name_sprites(data["sprites"], sprites.numpy())
     pointer0[:, 2] = named[pointer0[:, 2]]
     arrays = {name: np.concatenate(parts) for name, parts in entries.items()}
@@ -206,9 +212,12 @@ def _same_before(place: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def _motions(
     codes: NDArray[np.int16], state: NDArray[np.int32], place: NDArray[np.int64], counts: NDArray[np.int64],
-    config: NeuralComputerConfig,
+    pointer: NDArray[np.int64], config: NeuralComputerConfig,
 ) -> NDArray[np.int16]:  # fmt: skip
-    """Finds the motion of every event of one session whose entries begin with the boot's."""
+    """Finds the motion of every event, by which the pointer goes so far (E, 2), of one session.
+
+    The session's entries begin with the boot's.
+    """
     n = config.num_patches
     canvas, motion, end = codes[state[:n]].astype(np.int64), np.zeros((len(counts), 2), np.int16), n
     for e, count in enumerate(counts):
@@ -217,7 +226,9 @@ def _motions(
             after = canvas.copy()
             after[place[changed]] = codes[state[changed]]
             if count * config.patch**2 >= MOTION_TILES:
-                motion[e] = find_motion(grid(canvas, config), grid(after, config))
+                motion[e] = find_motion(
+                    grid(canvas, config), grid(after, config), (int(pointer[e, 0]), int(pointer[e, 1]))
+                )
             canvas, end = after, end + count
     return motion
 

@@ -138,16 +138,32 @@ class Outlook:
     right: Tensor  # (M, 2 columns - 1)
     damage: Tensor  # (M, patches), a training target only
 
+    def motion(self) -> Tensor:
+        """Returns the likeliest motion, rows and columns of tiles (M, 2)."""
+        return torch.stack([x.argmax(-1) - x.shape[-1] // 2 for x in (self.down, self.right)], 1)
+
 
 class OutlookHead(nn.Module):
-    """One linear reading of h_t."""
+    """One linear reading of h_t; a part of the screen may, moreover, move as the pointer did.
+
+    Each distance is a class of its own, and far ones are rare: by themselves they would be learned one by one. So h_t
+    also says how much speaks for the distance that the pointer went (as a pointer-generator copies a rare word).
+    """
 
     def __init__(self, config: NeuralComputerConfig) -> None:
         super().__init__()
         columns, rows, _, _ = config.event_sizes
+        self.beyond = rows - 1, columns - 1
         self.sizes = [2, columns, rows, config.num_sprites, 2 * rows - 1, 2 * columns - 1, config.num_patches]
         self.read = nn.Linear(config.width, sum(self.sizes))
+        self.follow = nn.Linear(config.width, 2)
+        nn.init.zeros_(self.follow.weight)
+        nn.init.zeros_(self.follow.bias)
 
-    def forward(self, h: Tensor) -> Outlook:
-        """Reads h (M, d)."""
-        return Outlook(*self.read(h).split(self.sizes, -1))
+    def forward(self, h: Tensor, moved: Tensor) -> Outlook:
+        """Reads h (M, d) of events by which the pointer moved so many columns and rows, int64 (M, 2)."""
+        outlook = Outlook(*self.read(h).split(self.sizes, -1))
+        down, right = self.follow(h).split(1, -1)
+        outlook.down = outlook.down.scatter_add(1, moved[:, 1:] + self.beyond[0], down)
+        outlook.right = outlook.right.scatter_add(1, moved[:, :1] + self.beyond[1], right)
+        return outlook
