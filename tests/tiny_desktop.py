@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from nc_gym.computer.boots import BootBank
 from nc_gym.computer.computer import NeuralComputer
 from nc_gym.computer.config import NeuralComputerConfig
+from nc_gym.computer.painter import DRAW, SOURCES
 from nc_gym.computer.patch_network import PatchNetwork
 from nc_gym.machines.desktop_events import HEIGHT, KEYS, SIZES, WIDTH
 
@@ -57,7 +58,10 @@ def tiny_desktop(seed: int = 0, **changes: object) -> NeuralComputer:
 def save_tiny_desktop(path: Path, seed: int = 0) -> Path:
     """Writes a weights folder and returns it: as tiny, but with the screen and the events of the real desktop."""
     sizes = {"screen_height": HEIGHT, "screen_width": WIDTH, "keys": KEYS, "event_sizes": SIZES}
-    tiny_desktop(seed, **sizes).save_pretrained(path)
+    computer = tiny_desktop(seed, **sizes)
+    computer.network.scout.damage.bias.data += 2.0  # something changes
+    computer.network.painter.source.bias.data.view(-1, SOURCES)[:, DRAW] += 2.0  # and is drawn
+    computer.save_pretrained(path)
     return path
 
 
