@@ -156,8 +156,8 @@ def not_run(study: Study, command: str) -> dict[str, Any]:
     grid = {arm: {one.env: len(seeds_done(whole, one, arm)) for one in whole.settings} for arm in arms}
     options = {"--tasks": ",".join(tasks), "--arms": ",".join(arms), "--seeds": str(whole.seeds)}
     complete = all(number == whole.seeds for by_task in grid.values() for number in by_task.values())
-    rest = "" if complete else with_options(command.replace(" --finished", ""), options)
-    return {"grid": grid, "seeds": whole.seeds, "command": rest}
+    runs = shlex.join(word for word in shlex.split(command) if word != "--finished")
+    return {"grid": grid, "seeds": whole.seeds, "command": "" if complete else with_options(runs, options)}
 
 
 def with_options(command: str, values: dict[str, str]) -> str:
@@ -200,7 +200,7 @@ def seeds_done(study: Study, setting: EnvSetting, arm: str) -> list[int]:
 
 
 def finished(study: Study) -> Study:
-    """Returns the part of a study that can be told of: the tasks that the neural arm has learned with some seed.
+    """Returns the part of a study that can be told of: the tasks of which some job of the neural arm is done.
 
     Raises:
         ValueError: there is no such task.

@@ -13,7 +13,7 @@ from nc_gym.computer import patch_batches, weights
 from nc_gym.computer.computer import NeuralComputer
 from nc_gym.computer.painter import TileLook
 from nc_gym.computer.patch_batches import PatchData, fit_patch_codec
-from nc_gym.computer.patch_geometry import cut, moved_codes, tile_at, tiles_around, tiles_beside
+from nc_gym.computer.patch_geometry import cut, moved_codes, tiles_around, tiles_beside
 from nc_gym.computer.patch_objective import log_terms
 from nc_gym.computer.patch_probe import first_boot, patch_closed_loop
 from nc_gym.computer.patch_scout import PatchScout
@@ -226,10 +226,16 @@ def test_events_of_a_kind_that_goes_wrong_are_painted_more_often(shard):
     assert share() > 1.3 * before
 
 
+def screen_with_a_window(rng: np.random.Generator) -> np.ndarray:
+    """A plain screen, tiles (60, 80), with a window of random tiles at rows 10 to 29, columns 20 to 49."""
+    screen = np.zeros((60, 80), np.int64)
+    screen[10:30, 20:50] = rng.integers(1, 500, (20, 30))
+    return screen
+
+
 def test_motion_is_found_by_what_moved_and_not_made_up():
     rng = np.random.default_rng(0)
-    before = np.zeros((60, 80), np.int64)
-    before[10:30, 20:50] = rng.integers(1, 500, (20, 30))
+    before = screen_with_a_window(rng)
     after = np.zeros_like(before)
     after[15:35, 12:42] = before[10:30, 20:50]
     assert find_motion(before, after) == (5, -8)
@@ -241,9 +247,7 @@ def test_motion_is_found_by_what_moved_and_not_made_up():
 
 def test_what_is_dragged_nearly_off_the_screen_still_moves_with_the_pointer():
     """A fifth of the drags had no motion: too little of the window was left to explain most of what changed."""
-    rng = np.random.default_rng(0)
-    before = np.zeros((60, 80), np.int64)
-    before[10:30, 20:50] = rng.integers(1, 500, (20, 30))
+    before = screen_with_a_window(np.random.default_rng(0))
     after = np.zeros_like(before)
     after[57:60, 70:80] = before[10:13, 20:30]
     assert find_motion(before, after) == (0, 0)  # by itself it might be chance
@@ -317,22 +321,14 @@ def shard(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_traits_travel_with_the_motion():
     config = tiny_config()
-    scout, traits = PatchScout(config), torch.rand(3, config.num_patches, 16, 8)
-    motion = torch.tensor([[3, -2], [0, 0], [-5, 7]])
-    carried = scout.carry(traits, motion)
-    for a, (down, right) in enumerate(motion.tolist()):
-        for patch in range(config.num_patches):
-            for tile in range(16):
-                y, x = (
-                    int(z) - far
-                    for z, far in zip(
-                        tile_at(config, torch.tensor(patch), torch.tensor(tile)), (down, right), strict=True
-                    )
-                )
-                expected = torch.zeros(9)
-                if a != 1 and 0 <= y < config.tile_rows and 0 <= x < config.tile_columns:
-                    expected[:8], expected[8] = traits[a, y // 4 * config.patch_columns + x // 4, y % 4 * 4 + x % 4], 1
-                assert torch.equal(carried[a, patch, tile], expected)
+    traits, motion = torch.rand(3, config.num_patches, 16, 8), torch.tensor([[3, -2], [0, 0], [-5, 7]])
+    carried = PatchScout(config).carry(traits, motion).numpy()
+    for a, far in enumerate(motion.tolist()):
+        for k in range(8):
+            shifted = shift_tiles(grid(traits[a, :, :, k].numpy(), config), *far)
+            here = (shifted != -1) & any(far)  # nothing comes where nothing moves
+            assert (grid(carried[a, :, :, k], config) == np.where(here, shifted, 0)).all()
+            assert (grid(carried[a, :, :, 8], config) == here).all()
 
 
 def test_a_part_of_the_screen_can_move_as_far_as_the_pointer_did_however_rare_that_is():
