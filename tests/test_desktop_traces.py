@@ -163,6 +163,14 @@ def test_a_user_on_an_errand_throws_windows_in_one_jump_opens_at_once_and_waits(
     assert max(map(len, idle.split())) > 20
 
 
+def test_a_waiting_user_does_nothing_for_hundreds_of_events_and_then_goes_on() -> None:
+    user = make_user("waiting", 0, 0, "train")
+    plans = [user.plan([Window("Term", 8, 24, 192, 128, False, True, 0)]) for _ in range(100)]
+    waits = [len(plan) for plan in plans if len(plan) > 30 and {act.purpose for act in plan} == {"idle"}]
+    assert len(waits) > 3 and max(waits) > 200
+    assert len({act.purpose for plan in plans for act in plan}) > 5
+
+
 @pytest.mark.parametrize("split", ["train", "eval"])
 def test_users_type_only_words_of_their_split(split: str) -> None:
     user = make_user("goal", 0, 0, split)

@@ -12,7 +12,7 @@ import pytest
 
 from nc_gym.machines.keys import KEY_INDEX, KEYS, NOOP, encode
 from nc_gym.machines.terminal import BashTerminal
-from nc_gym.traces.commands import GOAL_WEIGHTS, RECALL_WEIGHTS
+from nc_gym.traces.commands import ARCHIVE_WEIGHTS, GOAL_WEIGHTS, RECALL_WEIGHTS
 from nc_gym.traces.home import FAMILIES, Home
 from nc_gym.traces.users import _AMBIGUOUS, _UNIQUE, USERS, GoalUser, session_events, session_user
 from nc_gym.traces.words import is_system_command, misspelt_command, random_sum, random_word, split_of, unknown_command
@@ -151,6 +151,23 @@ def test_what_is_written_is_mostly_read_within_a_few_commands():
     assert written > 100 and read / written > 0.5
 
 
+def test_a_user_of_an_archive_reads_what_it_copied_renamed_or_overwrote_and_what_is_old():
+    passed_on = overwritten = old = 0
+    for events in sessions("archive", "train"):
+        made: dict[str, tuple[int, str]] = {}  # which line made each file last, and how
+        for i, line in enumerate(typed_lines(events)):
+            if match := re.fullmatch(r"echo .*> ?(\w+)", line):
+                made[match[1]] = i, "again" if match[1] in made else "new"
+            elif match := re.fullmatch(r"(?:cp|mv) \w+ (\w+)", line):
+                made[match[1]] = i, "passed on"
+            elif (match := re.fullmatch(r"cat (\w+)", line)) and match[1] in made:
+                when, how = made[match[1]]
+                passed_on += how == "passed on"
+                overwritten += how == "again"
+                old += i - when > 6
+    assert passed_on > 0.8 * SESSIONS and overwritten > 0.3 * SESSIONS and old > 0.1 * SESSIONS
+
+
 def test_random_typing_never_enters_what_could_hang_or_touch_anything():
     for events in sessions("typist", "train", 100):
         for line in typed_lines(events):
@@ -169,9 +186,12 @@ def test_an_unknown_user_is_refused_with_the_choices():
         session_events("nobody", 0, 0, "train", 10)
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
-def test_a_users_idea_of_its_files_equals_the_real_home(seed):
-    user = GoalUser(Random(seed), "train", {**GOAL_WEIGHTS, "mkdir": 9, "cd": 9, "mv": 9, "cp": 9, "rm": 9})
+_TIDY_WEIGHTS = {**GOAL_WEIGHTS, "mkdir": 9, "cd": 9, "mv": 9, "cp": 9, "rm": 9}
+
+
+@pytest.mark.parametrize(("seed", "weights"), [*((s, _TIDY_WEIGHTS) for s in (1, 2, 3)), (4, ARCHIVE_WEIGHTS)])
+def test_a_users_idea_of_its_files_equals_the_real_home(seed, weights):
+    user = GoalUser(Random(seed), "train", weights)
     pairs = []
     for pair in user.events():
         pairs.append(pair)

@@ -183,20 +183,31 @@ class TileLook(nn.Module):
         for layer in (self.down, self.out):
             nn.init.zeros_(layer.weight)
 
-    def forward(self, slot: Tensor, h: Tensor, around: Tensor, event: Tensor, row: Tensor, column: Tensor) -> Tensor:
+    def forward(
+        self, slot: Tensor, h: Tensor, around: Tensor, events: Tensor, event: Tensor, row: Tensor, column: Tensor
+    ) -> Tensor:
         """Maps slots (Q, w) to the same shape.
 
         Args:
             slot: what the patches' states say of the tiles.
-            h: (Q, d).
+            h: (A, d).
             around: latents (Q, 27, d_z).
-            event: (Q, 4), the pointer's column and row in tiles, button event, key.
+            events: (A, 4), the pointer's column and row in tiles, button event, key.
+            event: which of them each tile is drawn by, (Q,).
             row: of the tiles, (Q,).
             column: (Q,).
         """
-        seen, told = around.flatten(1).to(slot.dtype), torch.cat([slot, h], -1)
-        below, beyond = row - event[:, 1] + self.rows - 1, column - event[:, 0] + self.columns - 1
-        what = self.told(told) + self.button(event[:, 2]) + self.key(event[:, 3])
+        seen, event_of = around.flatten(1).to(slot.dtype), events[event]
+        below, beyond = row - event_of[:, 1] + self.rows - 1, column - event_of[:, 0] + self.columns - 1
+        what = self._read(self.told, slot, h, event) + self.button(event_of[:, 2]) + self.key(event_of[:, 3])
         where = self.seen(seen) + self.below(below) + self.beyond(beyond)
-        added = self.down(F.gelu(self.up(torch.cat([told, seen], -1)), approximate="tanh"))
+        added = self.down(F.gelu(self._read(self.up, slot, h, event, seen), approximate="tanh"))
         return norm(slot + added + self.out(norm(what) * norm(where)))
+
+    def _read(self, layer: nn.Linear, slot: Tensor, h: Tensor, event: Tensor, *more: Tensor) -> Tensor:
+        """Applies ``layer`` to slot, h[event] and more side by side, but to each h only once."""
+        of_slot, of_h, *of_more = layer.weight.split([part.shape[1] for part in (slot, h, *more)], 1)
+        read = F.linear(slot, of_slot) + F.linear(h, of_h)[event]
+        for part, weight in zip(more, of_more, strict=True):
+            read = read + F.linear(part, weight)
+        return read

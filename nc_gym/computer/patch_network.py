@@ -64,5 +64,5 @@ class PatchNetwork(nn.Module):
         """
         row, column = tile_at(self.config, place, t)
         around = self.codec.code_latents[tiles_around(self.config, codes, event, row, column)]  # (Q, 27, d_z)
-        slot = self.look(self.renderer.slot_state(state)[p, t], h[event], around, events[event], row, column)
+        slot = self.look(self.renderer.slot_state(state)[p, t], h, around, events, event, row, column)
         return slot, tiles_beside(around), row, column

@@ -7,6 +7,7 @@ files are cleaned up.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from random import Random
 
 from nc_gym.traces.home import Home
@@ -23,6 +24,10 @@ RECALL_WEIGHTS: Mapping[str, float] = {
 DRILL_WEIGHTS: Mapping[str, float] = {
     "cat": 30, "ls": 38, "redirect": 22, "append": 6, "arithmetic": 14, "touch": 7, "rm": 12, "mkdir": 5, "rmdir": 1,
     "cd": 6, "pwd": 4, "cp": 4, "mv": 4, "echo": 4, "unknown": 1, "clear": 4, "wait": 2, "nest": 7,
+}  # fmt: skip
+ARCHIVE_WEIGHTS: Mapping[str, float] = {
+    "redirect": 12, "overwrite": 28, "append": 2, "passed-on": 26, "reread": 54, "ls": 15, "rm": 3, "cd": 2,
+    "arithmetic": 7, "variable": 2, "clear": 2,
 }  # fmt: skip
 _MANY_FILES = 5
 _VARIABLES = "ABCXYZ"
@@ -48,7 +53,7 @@ class CommandChooser:
             "pwd": lambda home: "pwd", "mv": self._mv, "cp": self._cp, "clear": lambda home: "clear",
             "arithmetic": lambda home: f"echo $(({random_sum(self.rng, self.split)}))", "variable": self._variable,
             "status": self._status, "unknown": self._unknown, "wait": lambda home: "cat",
-            "nest": self._nest,
+            "nest": self._nest, "overwrite": self._overwrite, "passed-on": self._passed_on, "reread": self._reread,
         }  # fmt: skip
 
     def choose(self, home: Home) -> str:
@@ -136,6 +141,28 @@ class CommandChooser:
             return f"cat {name} {other}" if other not in (None, name) and self._chance(0.05) else f"cat {name}"
         name_or_none = self._some_file(home, missing)
         return None if name_or_none is None else f"cat {name_or_none}"
+
+    def _overwrite(self, home: Home) -> str | None:
+        files = home.files()
+        return f"echo {self.word()} > {self.rng.choice(files)}" if files else None
+
+    def _passed_on(self, home: Home) -> str | None:
+        """Copies or renames a file, perhaps over another, perhaps twice, and mostly reads it by its last name."""
+        files = home.files()
+        if not files:
+            return None
+        source = self.rng.choice(files)
+        others = [name for name in files if name != source]
+        names = [source, self.rng.choice(others) if others and self._chance(0.25) else self._new_name(home)]
+        if self._chance(0.25):
+            names.append(self._new_name(home))
+        first, *rest = [f"{self.rng.choice(('cp', 'mv'))} {a} {b}" for a, b in pairwise(names)]
+        self.pending += [*rest, f"cat {names[-1]}"] if self._chance(0.7) else rest
+        return first
+
+    def _reread(self, home: Home) -> str | None:
+        files = home.files()
+        return f"cat {self.rng.choice(files)}" if files else None
 
     def _cat_in_folder(self, home: Home) -> str:
         folder = self.rng.choice(home.folders())

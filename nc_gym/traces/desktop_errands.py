@@ -1,6 +1,6 @@
-"""A desktop user in a hurry: throws windows in one jump, opens the next program at once, and then waits for long.
+"""Two desktop users that keep no human pace, as environments and agents do.
 
-That is how environments set their desktops up and how agents act, and what people who wander and hesitate seldom do.
+One is in a hurry: throws windows in one jump, opens the next program at once. One does nothing for hundreds of events.
 """
 
 from __future__ import annotations
@@ -55,3 +55,15 @@ class ErrandUser(GoalUser):
         to = self.rng.randrange(4, WIDTH - 60), self.rng.randrange(4, PANEL_TOP - 12)
         for place, button in ((at, "left press"), (to, "none"), (to, "left release")):
             self._hand.do(*place, button, purpose=f"move {window.title}")
+
+
+class WaitingUser(GoalUser):
+    """A goal-directed user that now and then leaves the desktop as it is for long."""
+
+    def plan(self, windows: Sequence[Window]) -> list[Act]:
+        """See ``GoalUser``."""
+        if self.rng.random() > 0.08:
+            return super().plan(windows)
+        for _ in range(self.rng.randint(40, 400)):
+            self._hand.press("noop", "idle")
+        return self._hand.taken()

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from random import Random
 from typing import TypeAlias
 
-from nc_gym.traces.desktop_errands import ErrandUser
+from nc_gym.traces.desktop_errands import ErrandUser, WaitingUser
 from nc_gym.traces.desktop_users import GoalUser, RandomUser
 from nc_gym.traces.mix import check_user, draw_user
 from nc_gym.traces.words import Split
 
 DesktopUser: TypeAlias = "GoalUser | RandomUser"
-USERS: tuple[str, ...] = ("goal", "slow", "fast", "errand")
+USERS: tuple[str, ...] = ("goal", "slow", "fast", "errand", "waiting")
+_GOALS: Mapping[str, type[GoalUser]] = {"goal": GoalUser, "errand": ErrandUser, "waiting": WaitingUser}
 DEFAULT_MIX: Mapping[str, float] = {"goal": 0.8, "slow": 0.1, "fast": 0.1}
 
 
@@ -29,6 +30,6 @@ def make_user(name: str, seed: int, index: int, split: Split) -> DesktopUser:
     """
     check_user(name, USERS)
     rng = Random(f"desktop events/{name}/{seed}/{split}/{index}")
-    if name in ("goal", "errand"):
-        return (GoalUser if name == "goal" else ErrandUser)(rng, split)
+    if name in _GOALS:
+        return _GOALS[name](rng, split)
     return RandomUser(rng, split, fast=name == "fast")

@@ -13,7 +13,7 @@ from itertools import accumulate, islice
 from random import Random
 
 from nc_gym.machines.keys import KEY_INDEX, NOOP
-from nc_gym.traces.commands import DRILL_WEIGHTS, GOAL_WEIGHTS, RECALL_WEIGHTS, CommandChooser
+from nc_gym.traces.commands import ARCHIVE_WEIGHTS, DRILL_WEIGHTS, GOAL_WEIGHTS, RECALL_WEIGHTS, CommandChooser
 from nc_gym.traces.home import FAMILY_INDEX, Home
 from nc_gym.traces.mix import check_user, draw_user
 from nc_gym.traces.pieces import PieceUser
@@ -21,7 +21,7 @@ from nc_gym.traces.presses import Events, press, type_text
 from nc_gym.traces.typist import Typist
 from nc_gym.traces.words import Split, random_sum, random_word, weighted
 
-USERS: tuple[str, ...] = ("goal", "recall", "typist", "short", "drill", "pieces")
+USERS: tuple[str, ...] = ("goal", "recall", "typist", "short", "drill", "pieces", "archive")
 DEFAULT_MIX: Mapping[str, float] = {"goal": 0.7, "recall": 0.2, "typist": 0.1}
 SHORT_STEPS = (40, 64)
 _IDLE_SHARE = 0.03
@@ -46,6 +46,14 @@ class Habits:
 
 GOAL_HABITS = Habits()
 DRILL_HABITS = Habits(slip=0.0, recall=0.18, blank=0.01, cancel=0.01, kill=0.05, complete=0.08, amend=0.18, tab=0.12)
+ARCHIVE_HABITS = Habits(slip=0.01, recall=0.2, kill=0.07, amend=0.05)
+_GOALS: Mapping[str, tuple[Mapping[str, float], Habits]] = {
+    "goal": (GOAL_WEIGHTS, GOAL_HABITS),
+    "recall": (RECALL_WEIGHTS, GOAL_HABITS),
+    "short": (RECALL_WEIGHTS, GOAL_HABITS),
+    "drill": (DRILL_WEIGHTS, DRILL_HABITS),
+    "archive": (ARCHIVE_WEIGHTS, ARCHIVE_HABITS),
+}
 
 
 def session_user(seed: int, index: int, split: Split, users: Mapping[str, float]) -> str:
@@ -57,7 +65,8 @@ def session_events(user: str, seed: int, index: int, split: Split, steps: int) -
     """Returns the events of one session.
 
     Args:
-        user: one of ``USERS``; a "drill" user types without slips, mostly what memory and arithmetic need.
+        user: one of ``USERS``; a "drill" user types without slips, mostly what memory and arithmetic need, an "archive"
+            user overwrites, copies and renames files and reads any of them again, early or late.
         seed: seed of the recording.
         index: number of the session in it.
         split: which words may be typed.
@@ -75,8 +84,8 @@ def session_events(user: str, seed: int, index: int, split: Split, steps: int) -
     elif user == "pieces":
         stream = PieceUser(rng, split).events()
     else:
-        weights = {"goal": GOAL_WEIGHTS, "drill": DRILL_WEIGHTS}.get(user, RECALL_WEIGHTS)
-        stream = GoalUser(rng, split, weights, DRILL_HABITS if user == "drill" else GOAL_HABITS).events()
+        weights, habits = _GOALS[user]
+        stream = GoalUser(rng, split, weights, habits).events()
     return list(islice(_with_idle(stream, rng), steps))
 
 
