@@ -104,7 +104,8 @@ class PatchRuntime:
         state.clock[rows] += 1  # of every row, or a row's noise would depend on whether others paint
         codes = cut(c, state.codes[rows])  # (A, patches, 16)
         motion = outlook.motion()
-        scouted = net.scout(net.encoder(codes), h, event[:, :2], before, motion)
+        encoded = net.encoder(codes)
+        scouted = net.scout(encoded, h, event[:, :2], before, motion)
         a, place = torch.nonzero(net.scout.damage(scouted.patches)[..., 0] > 0, as_tuple=True)
         if not len(a):
             return
@@ -112,10 +113,11 @@ class PatchRuntime:
         versions = state.versions[rows[a], place].long()  # (P, V, 16)
         drawn_at = state.drawn_at[rows[a], place, 1:]
         age = torch.where(drawn_at == -2, -1, state.events[rows[a], None] - drawn_at)
-        kept, missing = codes[a, place], (age < 0)[..., None]
-        earlier = net.encoder(torch.where(missing, kept[:, None], versions))  # as in training, where none are missing
+        kept, there = codes[a, place], age >= 0
+        earlier = encoded[a, place][:, None].repeat(1, c.versions, 1)  # as in training, where none are missing
+        earlier[there] = net.encoder(versions[there])
         paint = net.painter(scouted, h, Canvas(a, place, net.encoder(moved), earlier, age))
-        drawn = self._sources(paint, kept, moved, torch.where(missing, c.num_codes, versions))
+        drawn = self._sources(paint, kept, moved, torch.where(there[..., None], versions, c.num_codes))
         code = torch.where(drawn == -1, 0, drawn)
         p, t = torch.nonzero(drawn == -1, as_tuple=True)
         if len(p):
@@ -123,8 +125,8 @@ class PatchRuntime:
         changed = (code != kept).any(1)
         self._put(state, rows[a[changed]], place[changed], kept[changed], code[changed])
         state.damage[rows] = torch.bincount(a[p], minlength=len(rows)).float() / c.num_tiles
-        encoded = net.encoder(code[changed])
-        state.changes[rows] = net.changes(encoded, place[changed], a[changed], len(rows)).to(state.changes.dtype)
+        done = net.changes(net.encoder(code[changed]), place[changed], a[changed], len(rows))
+        state.changes[rows] = done.to(state.changes.dtype)
 
     def _sources(self, paint: Paint, kept: Tensor, moved: Tensor, versions: Tensor) -> Tensor:
         """Returns the code (P, 16) of every tile that some source shows already, -1 where it must be drawn.
