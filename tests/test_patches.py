@@ -282,11 +282,11 @@ def test_what_a_tile_shows_depends_on_key_and_place_together():
     look = TileLook(tiny_config())
     torch.nn.init.normal_(look.out.weight)
     w, seen = look.out.out_features, look.seen.in_features
-    slot, h = torch.randn(1, w).expand(4, w), torch.randn(1, tiny_config().width).expand(4, -1)
-    event = torch.tensor([[5, 5, 0, 1], [5, 5, 0, 2]] * 2)
+    slot, h = torch.randn(1, w).expand(4, w), torch.randn(1, tiny_config().width).expand(2, -1)
+    events, event = torch.tensor([[5, 5, 0, 1], [5, 5, 0, 2]]), torch.tensor([0, 1, 0, 1])
     row, column = torch.tensor([5, 5, 8, 8]), torch.tensor([5, 5, 2, 2])
     with torch.no_grad():
-        shown = look(slot, h, torch.zeros(4, seen), event, row, column)
+        shown = look(slot, h, torch.zeros(4, seen), events, event, row, column)
     assert not torch.allclose(shown[0], shown[1]) and not torch.allclose(shown[0], shown[2])
     assert not torch.allclose(shown[1] - shown[0], shown[3] - shown[2], atol=1e-3)
 
