@@ -26,8 +26,8 @@ DRILL_WEIGHTS: Mapping[str, float] = {
     "cd": 6, "pwd": 4, "cp": 4, "mv": 4, "echo": 4, "unknown": 1, "clear": 4, "wait": 2, "nest": 7,
 }  # fmt: skip
 ARCHIVE_WEIGHTS: Mapping[str, float] = {
-    "redirect": 12, "overwrite": 28, "append": 2, "passed-on": 26, "reread": 54, "ls": 15, "rm": 3, "cd": 2,
-    "arithmetic": 7, "variable": 2, "clear": 2,
+    "redirect": 10, "overwrite": 14, "append": 14, "passed-on": 26, "reread": 50, "ls": 20, "rm": 4, "touch": 7,
+    "cd": 1, "arithmetic": 6, "variable": 2, "clear": 2,
 }  # fmt: skip
 _MANY_FILES = 5
 _VARIABLES = "ABCXYZ"

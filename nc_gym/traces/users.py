@@ -46,7 +46,7 @@ class Habits:
 
 GOAL_HABITS = Habits()
 DRILL_HABITS = Habits(slip=0.0, recall=0.18, blank=0.01, cancel=0.01, kill=0.05, complete=0.08, amend=0.18, tab=0.12)
-ARCHIVE_HABITS = Habits(slip=0.01, recall=0.2, kill=0.07, amend=0.05)
+ARCHIVE_HABITS = Habits(slip=0.035, recall=0.2, kill=0.07, amend=0.05)
 _GOALS: Mapping[str, tuple[Mapping[str, float], Habits]] = {
     "goal": (GOAL_WEIGHTS, GOAL_HABITS),
     "recall": (RECALL_WEIGHTS, GOAL_HABITS),
