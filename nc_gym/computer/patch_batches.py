@@ -83,7 +83,8 @@ class PatchData:
                 paths = pool.starmap(link_patches, jobs, chunksize=1)
         else:
             paths = [link_patches(*job) for job in jobs]
-        self.files = [PatchFile.load(p) for p in paths]
+        rolled = sorted({p for path in shards for p in path.parent.glob("rolled-*.npz")}) if len(shards) > 1 else []
+        self.files = [PatchFile.load(p) for p in [*paths, *rolled]]
         self.sessions = [(f, s) for f, file in enumerate(self.files) for s in range(len(file.family))]
         self.max_events = max_events
         self.difficulty = Difficulty(network.config)
@@ -109,14 +110,17 @@ class PatchData:
         events = 0
         for b, part in enumerate(parts):
             file = self.files[part.file]
-            for name in ("change_state", "canvas", "target", "version"):
+            columns.setdefault("target", []).append(number(part.file, part.painter["target"]))
+            for name in ("change_state", "canvas", "version"):
                 source = part.log if name == "change_state" else part.painter
                 columns.setdefault(name, []).append(number(part.file, file.state[source[name]]))
             columns.setdefault("change_place", []).append(file.place[part.log["change_state"]])
+            columns.setdefault("damage_place", []).append(part.log["damage_place"])
+            columns.setdefault("damage_token", []).append(part.log["damage_event"] + b * T)
             columns.setdefault("change_token", []).append(part.log["change_event"] + b * T)
             columns.setdefault("at", []).append(part.painter["at"] + b * T)
             columns.setdefault("patch_event", []).append(part.painter["patch_event"] + events)
-            for name in ("place", "age", "weight", "kind"):
+            for name in ("place", "age", "weight", "kind", "lost"):
                 columns.setdefault(name, []).append(part.painter[name])
             events += len(part.painter["at"])
         arrays = log | {name: np.concatenate(values) for name, values in columns.items()}
@@ -145,7 +149,7 @@ class PatchData:
         sprites = np.concatenate([file.pointer0[s : s + 1, 2], file.sprite[first : first + T]])
         patch, inner, inside = (x.numpy() for x in tiles_near(c, torch.from_numpy(events[:, :2])))
         near = file.codes[file.state[shown[np.arange(T)[:, None], patch]], inner]
-        counts = file.hi[first : first + T] - file.lo[first : first + T]
+        counts = file.goal_hi[first : first + T] - file.goal_lo[first : first + T]
         changed = np.arange(file.lo[first], file.hi[first + T - 1])
         log = {
             "event": events,
@@ -158,15 +162,22 @@ class PatchData:
             "changes": (counts > 0).astype(np.int64),
             "change_state": changed,
             "change_event": file.when[changed].astype(np.int64),
+            "damage_place": file.goal_place[file.goal_lo[first] : file.goal_hi[first + T - 1]].astype(np.int64),
+            "damage_event": np.repeat(np.arange(T), counts),
         }
         kinds = self.difficulty.kinds(events, counts)
-        return _Part(f, log, self._painted(file, first, counts, kinds, shown, painted, rng, stale))
+        lost = file.state[shown] != file.goal_shown(s, c.num_patches)[: T + 1]
+        return _Part(f, log, self._painted(file, first, counts, kinds, shown, lost, painted, rng, stale))
 
     def _painted(
-        self, file: PatchFile, first: int, counts: NDArray, kinds: NDArray, shown: NDArray, painted: int,
-        rng: np.random.Generator, stale: bool,
+        self, file: PatchFile, first: int, counts: NDArray, kinds: NDArray, shown: NDArray, lost: NDArray[np.bool_],
+        painted: int, rng: np.random.Generator, stale: bool,
     ) -> dict[str, NDArray]:  # fmt: skip
-        """Chooses events of a session for the painter, hard ones more often, and gathers what it needs."""
+        """Chooses events of a session for the painter, hard ones more often, and gathers what it needs.
+
+        Patches that are ``lost`` (events + 1, patches), not what they should be, are asked for only where the event
+        draws them; whether they count as damage otherwise is left open.
+        """
         weight = np.where(counts > 0, counts.clip(min=1) ** 0.2, QUIET_WEIGHT) * self.difficulty.weights(kinds)
         number = min(painted, len(counts))
         at = np.sort(rng.choice(len(counts), number, replace=False, p=weight / weight.sum()))
@@ -174,18 +185,19 @@ class PatchData:
         canvas = np.where(_stale(file, true, at, counts[at] > 0, rng), file.earlier[true], true) if stale else true
         event, place, target, weight_of = [], [], [], []
         for a, t in enumerate(at):
-            entries = np.arange(file.lo[first + t], file.hi[first + t])
-            wrong = np.setdiff1d(np.flatnonzero(canvas[a] != true[a]), file.place[entries])  # to be mended
+            goals = np.arange(file.goal_lo[first + t], file.goal_hi[first + t])
+            lost[t, file.goal_place[goals]] = False
+            wrong = np.flatnonzero(canvas[a] != true[a])  # to be mended
             spare = np.concatenate([wrong, rng.choice(self.config.num_patches, SPARE_PATCHES, replace=False)])
-            spare = np.setdiff1d(spare, file.place[entries])
-            n = len(entries)
+            spare = np.setdiff1d(spare, np.concatenate([file.goal_place[goals], np.flatnonzero(lost[t])]))
+            n = len(goals)
             if n > MOST_PATCHES:
-                entries = rng.choice(entries, MOST_PATCHES, replace=False)
-            patches = len(entries) + len(spare)
-            weight_of.append(np.full(patches, max(n, 1) ** 0.3 / patches))  # or windows would drown typing
+                goals = rng.choice(goals, MOST_PATCHES, replace=False)
+            patches = len(goals) + len(spare)
+            weight_of.append(np.full(patches, max(n, 1) ** 0.3 / max(patches, 1)))  # or windows would drown typing
             event.append(np.full(patches, a))
-            place.append(np.concatenate([file.place[entries].astype(np.int64), spare]))
-            target.append(np.concatenate([entries, true[a][spare]]))
+            place.append(np.concatenate([file.goal_place[goals].astype(np.int64), spare]))
+            target.append(np.concatenate([file.goal_state[goals], file.state[true[a][spare]]]))
         events, places = np.concatenate(event), np.concatenate(place)
         entry = canvas[events, places]
         version, age = [], []
@@ -197,7 +209,7 @@ class PatchData:
         return {
             "at": at, "canvas": canvas, "patch_event": events, "place": places, "target": np.concatenate(target),
             "version": np.stack(version, 1), "age": np.stack(age, 1), "weight": np.concatenate(weight_of),
-            "kind": kinds[at],
+            "kind": kinds[at], "lost": lost[at],
         }  # fmt: skip
 
     def _number_states(self, parts: list[_Part]):  # type: ignore[no-untyped-def]  # array and a local function
@@ -206,11 +218,12 @@ class PatchData:
         used = np.unique(
             np.concatenate(
                 [
-                    offsets[part.file] + self.files[part.file].state[entries].reshape(-1)
+                    offsets[part.file] + states.reshape(-1)
                     for part in parts
-                    for entries in (
-                        part.log["change_state"],
-                        *(part.painter[n] for n in ("canvas", "target", "version")),
+                    for states in (
+                        part.painter["target"],
+                        self.files[part.file].state[part.log["change_state"]],
+                        *(self.files[part.file].state[part.painter[n]] for n in ("canvas", "version")),
                     )
                 ]
             )

@@ -65,7 +65,7 @@ def log_terms(net: PatchNetwork, batch: Batch, encoded: Tensor) -> tuple[Tensor,
 
     c = net.config
     damaged = torch.zeros(B * T, c.num_patches, device=h.device)
-    damaged[token, batch["change_place"]] = 1.0
+    damaged[batch["damage_token"], batch["damage_place"]] = 1.0
     missed = F.binary_cross_entropy_with_logits(outlook.damage[valid].float(), damaged[valid], reduction="sum")
     return (
         h,
@@ -108,7 +108,7 @@ def losses(net: PatchNetwork, batch: Batch, generator: torch.Generator, corrupte
     stale = batch["canvas"][event, place] != batch["target"]  # whatever is wrong before the event is damage too
     changed[event[stale], place[stale]] = 1.0
     logits = net.scout.damage(scouted.patches)[..., 0].float()
-    missed = F.binary_cross_entropy_with_logits(logits, changed, reduction="none").sum(1)
+    missed = F.binary_cross_entropy_with_logits(logits, changed, reduction="none").masked_fill(batch["lost"], 0).sum(1)
     terms["scout"] = _DAMAGE_WEIGHT * (missed * (1 + changed.sum(1)) ** -0.4).mean()  # or windows would drown typing
     moved = moved_codes(net.config, codes, event, place, motion)
     canvas = Canvas(event, place, net.encoder(moved), _rows(encoded, batch["version"], h.dtype), batch["age"])

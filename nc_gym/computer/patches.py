@@ -8,7 +8,7 @@ Everything is found from pixels (as codes); nothing here knows what a window is.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +48,11 @@ class PatchFile:
         when: number of the event in its session, -1 for the boot's, int16 (M,).
         family: kind of user of each session, uint8 (S,).
         families: names of the kinds of users.
+        goal_lo: first goal of each event, int64 (E,): what the real computer drew, which are the entries themselves but
+            in sessions that a neural computer played (``rollouts.py``).
+        goal_hi: end of its goals, int64 (E,).
+        goal_state: what the patch should have become, int32 (G,).
+        goal_place: which patch, int16 (G,).
     """
 
     codes: NDArray[np.int16]
@@ -65,12 +70,17 @@ class PatchFile:
     when: NDArray[np.int16]
     family: NDArray[np.uint8]
     families: NDArray[np.str_]
+    goal_lo: NDArray[np.int64]
+    goal_hi: NDArray[np.int64]
+    goal_state: NDArray[np.int32]
+    goal_place: NDArray[np.int16]
 
     @classmethod
     def load(cls, path: Path) -> PatchFile:
-        """Reads what ``link_patches`` wrote."""
+        """Reads what ``link_patches`` or ``rollouts.py`` wrote."""
         with np.load(path) as f:
-            return cls(**{field.name: f[field.name] for field in fields(cls)})
+            arrays = {name: f[name] for name in f.files}
+        return cls(**{f"goal_{name}": arrays[name] for name in ("lo", "hi", "state", "place")} | arrays)
 
     def shown(self, session: int, num_patches: int) -> NDArray[np.int64]:
         """Returns which entry every patch shows before each event and after the last, int64 (events + 1, patches)."""
@@ -80,6 +90,17 @@ class PatchFile:
         entries = slice(int(self.lo[first]), int(self.hi[end - 1]))
         shown[self.when[entries].astype(int) + 1, self.place[entries]] = np.arange(entries.start, entries.stop)
         return np.maximum.accumulate(shown, 0)  # later entries have higher numbers
+
+    def goal_shown(self, session: int, num_patches: int) -> NDArray[np.int32]:
+        """Returns which state every patch should show before each event and after the last (events + 1, patches)."""
+        first, end = int(self.starts[session]), int(self.starts[session + 1])
+        goals = np.arange(self.goal_lo[first], self.goal_hi[end - 1])
+        when = np.repeat(np.arange(end - first), self.goal_hi[first:end] - self.goal_lo[first:end])
+        latest = np.full((end - first + 1, num_patches), -1, np.int64)
+        latest[when + 1, self.goal_place[goals]] = goals
+        latest = np.maximum.accumulate(latest, 0)
+        boot = self.state[self.boot[session] : self.boot[session] + num_patches]
+        return np.where(latest < 0, boot, self.goal_state[latest])
 
 
 def read_patch_shard(path: Path) -> dict[str, NDArray]:
@@ -186,7 +207,7 @@ def link_patches(path: Path, codec: TileCodec, sprites: torch.Tensor) -> Path:
         entries["state"].append(state.astype(np.int32))
         when = np.repeat(np.arange(events.stop - events.start), counts[events])
         entries["when"].append(np.concatenate([np.full(c.num_patches, -1), when]).astype(np.int16))
-        entries["earlier"].append((length + _same_before(place)).astype(np.int32))
+        entries["earlier"].append((length + same_before(place)).astype(np.int32))
         pointer = np.concatenate([pointer0[s : s + 1, :2], data["events"][events, :2]]).astype(np.int64)
         motion[events] = _motions(codes, state, place, counts[events], np.diff(pointer[:, ::-1], axis=0), c)
         length += len(place)
@@ -199,7 +220,7 @@ def link_patches(path: Path, codec: TileCodec, sprites: torch.Tensor) -> Path:
     return out
 
 
-def _same_before(place: NDArray[np.int64]) -> NDArray[np.int64]:
+def same_before(place: NDArray[np.int64]) -> NDArray[np.int64]:
     """Returns for each entry the last one before it at the same place, or itself."""
     order = np.argsort(place, kind="stable")
     before = order.copy()
