@@ -66,7 +66,7 @@ def session_events(user: str, seed: int, index: int, split: Split, steps: int) -
 
     Args:
         user: one of ``USERS``; a "drill" user types without slips, mostly what memory and arithmetic need, an "archive"
-            user overwrites, copies and renames files and reads any of them again, early or late.
+            user overwrites, appends to, copies and renames files and reads any of them again, early or late.
         seed: seed of the recording.
         index: number of the session in it.
         split: which words may be typed.
