@@ -14,6 +14,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
@@ -199,12 +200,22 @@ def _drive(machine: NeuralMachine, events: NDArray[np.int64]) -> tuple[list[floa
 
 
 def _episode(computer: NeuralComputer, events: NDArray[np.int64]) -> dict[str, list[float]]:
-    """Returns the milliseconds of one long episode under events (steps, 4): of every step, and of pointer moves."""
-    seconds, _ = _drive(NeuralMachine(computer, 1), events[:, None])
-    return {
-        "episode_ms": [round(1e3 * s, 3) for s in seconds],
-        "episode_move_ms": [round(1e3 * s, 3) for s in _moves(events, seconds)],
-    }
+    """Returns the milliseconds of one long episode under events (steps, 4).
+
+    Of every step, of pointer moves, and of the steps that left the screen under the pointer as it was.
+    """
+    machine = NeuralMachine(computer, 1)
+    boot(machine)
+    step = machine_step(machine)
+    seconds: list[float] = []
+    still: list[float] = []
+    for event in events:
+        before = machine.state.codes.clone()
+        seconds += replay(step, event[None, None])
+        if torch.equal(before, machine.state.codes):
+            still.append(seconds[-1])
+    kinds = {"episode_ms": seconds, "episode_move_ms": _moves(events, seconds), "episode_still_ms": still}
+    return {name: [round(1e3 * s, 3) for s in kind] for name, kind in kinds.items()}
 
 
 def _environment(
@@ -255,12 +266,14 @@ def rows_table(result: dict[str, Any]) -> Table:
 def flatness(result: dict[str, Any]) -> str:
     """Returns a sentence on how a step's cost grows along an episode.
 
-    The events of the first and the last tenth differ, and a step costs what it paints; pointer moves are alike.
+    The events of the first and the last tenth differ, and a step costs what it paints; a pointer moves alone or drags.
     """
-    all_steps, moves = tenths(result["episode_ms"]), tenths(result["episode_move_ms"])
+    names = ("episode_still_ms", "episode_move_ms", "episode_ms")
+    still, moves, all_steps = (tenths(result[name]) for name in names)
     return (
-        f"{len(result['episode_ms']):,} events in one row: a pointer move takes {moves[0]:.1f} ms in the first and "
-        f"{moves[1]:.1f} ms in the last tenth, any event {all_steps[0]:.1f} and {all_steps[1]:.1f} ms"
+        f"{len(result['episode_ms']):,} events in one row: an event that changes nothing takes {still[0]:.1f} ms in "
+        f"the first and {still[1]:.1f} ms in the last tenth of its kind, a pointer move, dragging or not, "
+        f"{moves[0]:.1f} and {moves[1]:.1f} ms, any event {all_steps[0]:.1f} and {all_steps[1]:.1f} ms"
     )
 
 

@@ -198,11 +198,12 @@ def test_the_desktops_bench_covers_what_the_terminals_does(desktop_result, resul
         rows = str(each["rows"])
         assert rates[rows] == pytest.approx(flops[rows] * each["steps_per_second"] / 1e3)
     assert len(desktop_result["episode_ms"]) == 60 > len(desktop_result["episode_move_ms"]) > 0
+    assert 60 > len(desktop_result["episode_still_ms"]) > 0
 
 
 def test_the_desktops_report_shows_and_writes_what_was_measured(desktop_result, tmp_path):
     text = shown(*desktop_bench.tables(desktop_result))
-    for needle in ("neural fork 2", "matrix product float32", "tiles denoised", "a pointer move takes"):
+    for needle in ("neural fork 2", "matrix product float32", "tiles denoised", "an event that changes nothing takes"):
         assert needle in text
     assert f"{desktop_result['neural_batch']['damage']:.2%}" in text
     desktop_bench.write(desktop_result, tmp_path / "docs" / "bench_desktop.json")
