@@ -171,6 +171,42 @@ def test_a_waiting_user_does_nothing_for_hundreds_of_events_and_then_goes_on() -
     assert len({act.purpose for plan in plans for act in plan}) > 5
 
 
+def test_a_clerk_reads_the_files_it_wrote_and_computes_wherever_the_pointer_is() -> None:
+    user = make_user("clerk", 0, 0, "train")
+    windows = [Window("Term", 8, 24, 192, 128, False, True, 0), Window("Calc", 128, 48, 184, 148, False, False, 1)]
+    written, read, sums = set(), set(), 0
+    for _ in range(200):
+        line = ""
+        for act in user.plan(windows):
+            key = KEYS[act.event[3]]
+            if key == "Enter":
+                words = line.split()
+                written |= {words[3]} if line.startswith("echo") else set()
+                read |= {words[1]} if line.startswith("cat") else set()
+                sums += line[:1].isdigit()
+                line = ""
+            elif key != "noop":
+                line = line[:-1] if key == "Backspace" else line + key
+    assert len(read) > 30 and read <= written
+    assert sums > 50
+
+
+def test_a_tidy_user_raises_a_window_from_the_task_list_and_closes_it() -> None:
+    user = make_user("tidy", 0, 0, "train")
+    windows = [
+        Window("Edit", 48, 56, 232, 156, False, False, 0), Window("Calc", 128, 48, 184, 148, False, False, 1),
+        Window("Term", 8, 24, 192, 128, False, True, 2), Window("Edit", 48, 56, 232, 156, False, False, 3),
+    ]  # fmt: skip
+    closed = 0
+    for _ in range(100):
+        acts = user.plan(windows)
+        if KEYS[acts[-1].event[3]] == "Alt-F4":
+            column = 4 * acts[0].event[0]
+            assert BUTTONS[acts[0].event[2]] == "left click" and not 245 < column < 309  # not the active window's entry
+            closed += 1
+    assert closed > 40
+
+
 @pytest.mark.parametrize("split", ["train", "eval"])
 def test_users_type_only_words_of_their_split(split: str) -> None:
     user = make_user("goal", 0, 0, split)

@@ -1,6 +1,8 @@
-"""Two desktop users that keep no human pace, as environments and agents do.
+"""Four desktop users that keep no human pace, as environments and agents do.
 
 One is in a hurry: throws windows in one jump, opens the next program at once. One does nothing for hundreds of events.
+One works at the keyboard: writes files and reads them again, adds and subtracts numbers, wherever the pointer is. One
+opens windows only to close them again, so that it shows which one comes next.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from nc_gym.machines.desktop_events import HEIGHT, WIDTH
 from nc_gym.machines.window import Window
 from nc_gym.traces.desktop_hand import Act
 from nc_gym.traces.desktop_users import LAUNCHERS, PANEL_TOP, GoalUser
+from nc_gym.traces.words import random_sum, random_word
 
 _MOST_WINDOWS = 4
 
@@ -47,6 +50,11 @@ class ErrandUser(GoalUser):
         at = x + self.rng.randint(-spread, spread), y + self.rng.randint(-spread, spread)
         self._hand.do(*at, "left click", purpose=f"open {title}")
 
+    def _raise_at_once(self, window: Window) -> None:
+        """Clicks on a window's entry in the task list without any way there."""
+        x = 117 + 64 * window.task + self.rng.randrange(8, 56)
+        self._hand.do(x, 228, "left click", purpose=f"raise {window.title}")
+
     def _throw(self, window: Window) -> None:
         """Presses on a title, jumps anywhere, releases there."""
         at = window.x + self.rng.randrange(4, max(8, window.width - 56)), window.y - 8
@@ -66,4 +74,62 @@ class WaitingUser(GoalUser):
             return super().plan(windows)
         for _ in range(self.rng.randint(40, 400)):
             self._hand.press("noop", "idle")
+        return self._hand.taken()
+
+
+class ClerkUser(ErrandUser):
+    """A user in a hurry that mostly notes words in files, reads them, and computes."""
+
+    def plan(self, windows: Sequence[Window]) -> list[Act]:
+        """See ``GoalUser``."""
+        shown = [window for window in windows if not window.minimized]
+        desks = [window for window in windows if window.title != "Edit"]
+        kind = self.rng.random()
+        if not desks or (kind < 0.14 and len(windows) < _MOST_WINDOWS):
+            self._launch()
+        elif shown and kind < 0.22:
+            self._throw(shown[-1])
+        elif shown and kind < 0.27:
+            self._hand.press("Alt-F4", f"close {shown[-1].title}")
+        else:
+            window = self.rng.choice(desks)
+            if not window.active:
+                self._raise_at_once(window)
+            self._note() if window.title == "Term" else self._sums()
+        return self._hand.taken()
+
+    def _note(self) -> None:
+        """Writes a word to a file and reads that file or an earlier one; now and then on a cleared screen."""
+        lines = ["clear"] if self.rng.random() < 0.15 else []
+        for _ in range(self.rng.choice((0, 1, 1, 1, 2))):
+            self._files.append(random_word(self.rng, self.split))
+            lines.append(f"echo {random_word(self.rng, self.split)} > {self._files[-1]}")
+        if self._files:
+            lines.append(f"cat {self._files[-1] if self.rng.random() < 0.7 else self.rng.choice(self._files)}")
+        for line in lines:
+            self._hand.type(line + "\n", "type in Term")
+
+    def _sums(self) -> None:
+        """Types one or more sums or differences, each over the last one's result."""
+        for _ in range(self.rng.randint(1, 3)):
+            self._hand.type(random_sum(self.rng, self.split) + "\n", "compute")
+
+
+class TidyUser(ErrandUser):
+    """A user in a hurry that opens windows, raises them from the task list, and closes them."""
+
+    def plan(self, windows: Sequence[Window]) -> list[Act]:
+        """See ``GoalUser``."""
+        behind = [window for window in windows if not window.active]
+        kind = self.rng.random()
+        if len(windows) < self.rng.choice((2, 3, 3, 4)):
+            self._launch()
+        elif kind < 0.2:
+            self._throw(windows[-1])
+        elif behind:
+            self._raise_at_once(self.rng.choice(behind))
+            if kind < 0.8:
+                self._hand.press("Alt-F4", "close what was raised")
+        else:
+            self._hand.press("Alt-F4", "close the last")
         return self._hand.taken()

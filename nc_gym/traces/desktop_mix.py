@@ -6,14 +6,17 @@ from collections.abc import Mapping
 from random import Random
 from typing import TypeAlias
 
-from nc_gym.traces.desktop_errands import ErrandUser, WaitingUser
+from nc_gym.traces.desktop_errands import ClerkUser, ErrandUser, TidyUser, WaitingUser
 from nc_gym.traces.desktop_users import GoalUser, RandomUser
 from nc_gym.traces.mix import check_user, draw_user
 from nc_gym.traces.words import Split
 
 DesktopUser: TypeAlias = "GoalUser | RandomUser"
-USERS: tuple[str, ...] = ("goal", "slow", "fast", "errand", "waiting")
-_GOALS: Mapping[str, type[GoalUser]] = {"goal": GoalUser, "errand": ErrandUser, "waiting": WaitingUser}
+USERS: tuple[str, ...] = ("goal", "slow", "fast", "errand", "waiting", "clerk", "tidy")
+_GOALS: Mapping[str, type[GoalUser]] = {
+    "goal": GoalUser, "errand": ErrandUser, "waiting": WaitingUser, "clerk": ClerkUser,
+    "tidy": TidyUser,
+}  # fmt: skip
 DEFAULT_MIX: Mapping[str, float] = {"goal": 0.8, "slow": 0.1, "fast": 0.1}
 
 
