@@ -170,7 +170,8 @@ def train(
             partial.rename(shard_folder)
     learned, held_out = split_shards(find_shards([shard_folder]))
     recipe = dataclasses.replace(subject.recipe, minutes=minutes, seed=seed)
-    trainer = Trainer(learned, held_out, out, recipe, config, device, network)
+    rolled = sorted(shard_folder.glob("rolled-*.npz"))
+    trainer = Trainer(learned, held_out, out, recipe, config, device, network, rolled)
     bank = None
     if trainer.accelerator.is_main_process:  # before the long part: it fails where the real computer is missing
         bank = subject.record_boots(trainer.net, config)

@@ -77,7 +77,7 @@ def test_training_asks_for_the_truth_where_an_event_draws_and_leaves_lost_patche
     monkeypatch.setattr(rollouts, "MOST_LOST", 2.0)
     rolled(shards[0])
     network = tiny_desktop().network.float()
-    data = PatchData(shards, network, 1000, workers=1)
+    data = PatchData(shards, network, 1000, workers=1, rolled=[shards[0].with_name("rolled-00000.npz")])
     assert len(data.sessions) == 3 * N
     batch = data.batch(list(range(2 * N, 3 * N)), N * T, torch.Generator().manual_seed(0))
     assert batch["lost"].any()

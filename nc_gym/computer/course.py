@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -29,8 +29,8 @@ class Course(Protocol):
     def fit_codec(self, net: Any, shards: list[Path], seed: int) -> None:
         """Learns the network's tables from the shards, in place."""
 
-    def data(self, shards: list[Path], net: Any, longest: int, workers: int) -> Any:
-        """Reads the shards; sessions longer than ``longest`` tokens are cut."""
+    def data(self, shards: list[Path], net: Any, longest: int, workers: int, rolled: Sequence[Path] = ()) -> Any:
+        """Reads the shards, and what a computer played by itself; sessions longer than ``longest`` tokens are cut."""
 
     def batches(self, data: Any, net: Any, tokens: int, generator: torch.Generator) -> Iterator[Batch]:
         """Yields random batches of about ``tokens`` tokens without end, corrupted as the network shall bear it."""
@@ -55,8 +55,10 @@ class TokenCourse:
         """See ``Course``."""
         fit_codec(net.codec, *count_tiles(shards), seed=seed)
 
-    def data(self, shards: list[Path], net: Any, longest: int, workers: int) -> TokenData:
+    def data(self, shards: list[Path], net: Any, longest: int, workers: int, rolled: Sequence[Path] = ()) -> TokenData:
         """See ``Course``."""
+        if rolled:
+            raise ValueError(f"{rolled[0]} was played by a desktop; move it away from a terminal's shards")
         return TokenData(shards, net.codec, longest, workers)
 
     def batches(self, data: TokenData, net: Any, tokens: int, generator: torch.Generator) -> Iterator[Batch]:
@@ -100,9 +102,9 @@ class PatchCourse:
         """See ``Course``."""
         fit_patch_codec(net, shards, seed)
 
-    def data(self, shards: list[Path], net: Any, longest: int, workers: int) -> PatchData:
+    def data(self, shards: list[Path], net: Any, longest: int, workers: int, rolled: Sequence[Path] = ()) -> PatchData:
         """See ``Course``."""
-        return PatchData(shards, net, longest, workers)
+        return PatchData(shards, net, longest, workers, rolled)
 
     def batches(self, data: PatchData, net: Any, tokens: int, generator: torch.Generator) -> Iterator[Batch]:
         """See ``Course``."""

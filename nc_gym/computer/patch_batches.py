@@ -7,7 +7,7 @@ batch is listed once, in ``states``, and everything else refers to it by number.
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,9 +73,12 @@ class PatchData:
         network: its codec and images name what the shards hold.
         max_events: longer sessions are cut.
         workers: processes that link shards not yet cached.
+        rolled: further files, of sessions that a computer played by itself (``rollouts.py``).
     """
 
-    def __init__(self, shards: list[Path], network: PatchNetwork, max_events: int, workers: int = 2) -> None:
+    def __init__(
+        self, shards: list[Path], network: PatchNetwork, max_events: int, workers: int = 2, rolled: Sequence[Path] = ()
+    ) -> None:
         self.config = network.config
         jobs = [(path, network.codec, network.sprites) for path in shards]
         if workers > 1 and len(jobs) > 1:
@@ -83,7 +86,6 @@ class PatchData:
                 paths = pool.starmap(link_patches, jobs, chunksize=1)
         else:
             paths = [link_patches(*job) for job in jobs]
-        rolled = sorted({p for path in shards for p in path.parent.glob("rolled-*.npz")}) if len(shards) > 1 else []
         self.files = [PatchFile.load(p) for p in [*paths, *rolled]]
         self.sessions = [(f, s) for f, file in enumerate(self.files) for s in range(len(file.family))]
         self.max_events = max_events

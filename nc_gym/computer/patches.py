@@ -85,22 +85,32 @@ class PatchFile:
     def shown(self, session: int, num_patches: int) -> NDArray[np.int64]:
         """Returns which entry every patch shows before each event and after the last, int64 (events + 1, patches)."""
         first, end = int(self.starts[session]), int(self.starts[session + 1])
-        shown = np.zeros((end - first + 1, num_patches), np.int64)
-        shown[0] = np.arange(self.boot[session], self.boot[session] + num_patches)
-        entries = slice(int(self.lo[first]), int(self.hi[end - 1]))
-        shown[self.when[entries].astype(int) + 1, self.place[entries]] = np.arange(entries.start, entries.stop)
-        return np.maximum.accumulate(shown, 0)  # later entries have higher numbers
+        boot = np.arange(self.boot[session], self.boot[session] + num_patches)
+        entries = np.concatenate([boot, np.arange(self.lo[first], self.hi[end - 1])])
+        return _latest(entries, self.when[entries], self.place[entries], (end - first + 1, num_patches))
 
     def goal_shown(self, session: int, num_patches: int) -> NDArray[np.int32]:
         """Returns which state every patch should show before each event and after the last (events + 1, patches)."""
         first, end = int(self.starts[session]), int(self.starts[session + 1])
         goals = np.arange(self.goal_lo[first], self.goal_hi[end - 1])
         when = np.repeat(np.arange(end - first), self.goal_hi[first:end] - self.goal_lo[first:end])
-        latest = np.full((end - first + 1, num_patches), -1, np.int64)
-        latest[when + 1, self.goal_place[goals]] = goals
-        latest = np.maximum.accumulate(latest, 0)
+        latest = _latest(goals, when, self.goal_place[goals], (end - first + 1, num_patches))
         boot = self.state[self.boot[session] : self.boot[session] + num_patches]
         return np.where(latest < 0, boot, self.goal_state[latest])
+
+
+def _latest(number: NDArray[np.int64], when: NDArray, place: NDArray, shape: tuple[int, int]) -> NDArray[np.int64]:
+    """Returns the highest of ascending numbers at each place up to each event, -1 where there was none.
+
+    Args:
+        number: (M,).
+        when: the event after which each holds, -1 for what holds from the beginning, (M,).
+        place: (M,).
+        shape: events + 1 and places.
+    """
+    latest = np.full(shape, -1, np.int64)
+    latest[when.astype(np.int64) + 1, place] = number
+    return np.maximum.accumulate(latest, 0)
 
 
 def read_patch_shard(path: Path) -> dict[str, NDArray]:

@@ -3,7 +3,7 @@
 A network that sees only true screens in training does not know what to do with a screen that it got wrong. Here it
 plays recorded events on its own screens; a rolled file holds what it drew as history and what the real computer drew
 as the goal. In: a ``PatchFile``. Out: another, whose sessions end where the screen is too far from the truth to go on.
-Training on several shards also draws from the files called rolled-*.npz beside them.
+A training run also draws from the files called rolled-*.npz beside its shards.
 
     cd runs/desktop/shards
     python -m nc_gym.computer.rollouts patches-00000-*.npz ../../../weights/desktop rolled-00000.npz

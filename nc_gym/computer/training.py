@@ -12,7 +12,7 @@ import dataclasses
 import pickle
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,6 +120,7 @@ class Trainer:
         config: the network and its contract.
         device: "cpu", or "auto" for what accelerate finds.
         start: a trained network of this ``config`` to begin from, codec included; random weights if None.
+        rolled: files of sessions that a desktop played by itself, to learn from as well.
 
     Raises:
         TrainingError: what an earlier start left in ``out`` cannot be gone on from.
@@ -127,7 +128,7 @@ class Trainer:
 
     def __init__(
         self, shards: list[Path], held_out: list[Path], out: Path, recipe: Recipe, config: NeuralComputerConfig,
-        device: str = "auto", start: AnyNetwork | None = None,
+        device: str = "auto", start: AnyNetwork | None = None, rolled: Sequence[Path] = (),
     ) -> None:  # fmt: skip
         out.mkdir(parents=True, exist_ok=True)
         self.out, self.recipe, self.shards, self.held_out = out, recipe, shards, held_out
@@ -143,7 +144,7 @@ class Trainer:
         workers = max(1, torch.get_num_threads())
         with self.accelerator.main_process_first():  # the others read what it wrote
             self._load_codec()
-            self.data = self.course.data(shards, self.net, recipe.max_tokens, workers)
+            self.data = self.course.data(shards, self.net, recipe.max_tokens, workers, rolled)
             self.probe_data = self.course.data(held_out, self.net, recipe.max_tokens, workers)
         self.dtype = fastest_dtype(self.accelerator.device)
         self.net.to(self.accelerator.device, self.dtype)
