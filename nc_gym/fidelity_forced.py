@@ -21,6 +21,7 @@ from torch import Tensor
 from nc_gym.computer.batches import TokenData
 from nc_gym.computer.computer import NeuralComputer
 from nc_gym.computer.event_log import LogTokens
+from nc_gym.computer.network import Network
 from nc_gym.computer.sampler import row_noise
 from nc_gym.fidelity_run import Run
 from nc_gym.machines.terminal import COLUMNS, ROWS
@@ -85,6 +86,7 @@ def tokens_right(computer: NeuralComputer, data: TokenData, chosen: list[int], s
         seeds: noise stream of each, int64 (N,).
     """
     network, c = computer.network, computer.config
+    assert isinstance(network, Network)  # of a terminal
     batch = {name: tensor.to(computer.device) for name, tensor in data.batch(chosen).items()}
     valid = batch["valid"]
     tokens = LogTokens(**{f.name: batch[f.name] for f in fields(LogTokens)})
@@ -101,9 +103,7 @@ def tokens_right(computer: NeuralComputer, data: TokenData, chosen: list[int], s
     latents = network.codec.code_latents[old[m, slot]]
     condition = network.renderer.condition(network.renderer.slot_state(h)[m, slot], latents, r, q)
     noise = row_noise(seeds.to(computer.device)[session[m]], clock[m] * c.group + slot, c.latent_dim)
-    drawn = network.codec.snap(
-        computer.sampler.sample(lambda z, level: network.renderer(z, level, condition).float(), noise)
-    )
+    drawn = network.codec.snap(computer.sampler.sample(network.renderer.at_level(condition), noise))
     placed = (damage.row.argmax(-1)[m, slot] == r) & (damage.col.argmax(-1)[m, slot] == q)
     right[m[~placed | (drawn != code[m, slot])]] = False
     events = torch.ones(len(chosen), batch["gaze"].shape[1], dtype=torch.bool, device=computer.device)

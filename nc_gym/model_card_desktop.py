@@ -63,8 +63,8 @@ def parts(config: NeuralComputerConfig) -> dict[str, str]:
         "painter": f"chooses for each damaged patch what it shows, up to {c.versions} earlier states of it included, "
         f"{c.painter_layers} layers",
         "look": "tells a tile that is drawn what stands around it, where the pointer is, and what the log says",
-        "renderer": f"flow-matching denoiser, {c.renderer_layers} layers, width {c.renderer_width}, "
-        f"{c.denoise_steps} denoising step(s)",
+        "denoiser": f"names the odds of all codes for a drawn tile, width {c.renderer_width}; Bayes' rule makes of "
+        f"them the clean latent that the flow goes to, {c.denoise_steps} denoising step(s)",
     }
 
 

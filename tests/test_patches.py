@@ -13,7 +13,7 @@ from nc_gym.computer import patch_batches, weights
 from nc_gym.computer.computer import NeuralComputer
 from nc_gym.computer.painter import TileLook
 from nc_gym.computer.patch_batches import PatchData, fit_patch_codec
-from nc_gym.computer.patch_geometry import cut, moved_codes, tiles_around, tiles_beside
+from nc_gym.computer.patch_geometry import cut, moved_codes, tiles_around
 from nc_gym.computer.patch_objective import log_terms
 from nc_gym.computer.patch_probe import first_boot, patch_closed_loop
 from nc_gym.computer.patch_scout import PatchScout
@@ -264,9 +264,6 @@ def test_what_stands_around_a_tile_is_found_across_patches_and_ends_at_the_scree
     for q in range(4):
         window = padded[event[q], row[q] : row[q] + 9, column[q] : column[q] + 3]
         assert around[q].tolist() == window.reshape(-1).tolist()
-    assert tiles_beside(around)[:, 1].tolist() == [
-        int(screens[e, r, c]) for e, r, c in zip(event, row, column, strict=True)
-    ]
 
 
 def test_a_digit_that_moves_up_in_a_calculator_is_a_motion():

@@ -36,8 +36,8 @@ class NeuralComputerConfig:
     gaze_dim: int = 32
     group: int = 2  # tiles rendered per log token
     foresight: int = 6  # further tokens of an event whose tiles h_t names
-    renderer_width: int = 256
-    renderer_layers: int = 3
+    renderer_width: int = 256  # of what is known of a tile that is drawn
+    renderer_layers: int = 3  # of a terminal's renderer
     memory_tokens: int = 2560  # the ring: about 1.6 tokens per event
     event_sizes: tuple[int, ...] = ()  # of a computer with a pointer: columns, rows, button events and keys
     patch: int = 1  # tiles along a patch's side

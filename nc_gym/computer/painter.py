@@ -1,7 +1,7 @@
 """The painter of a computer with a pointer: from what the scout saw and h_t to new patches.
 
 It says of every tile of the damaged patches where it comes from: it stays, it moves with a part of the screen, it shows
-again what stood there earlier, or it is drawn, which means denoised from pure noise by the renderer. The likelihood of
+again what stood there earlier, or it is drawn, which means denoised from pure noise. The likelihood of
 a tile is the sum over the sources that show it (a pointer-generator, See et al. 2017), so nothing has to say which is
 right.
 """
@@ -58,7 +58,7 @@ class Paint:
 
     source: Tensor  # (P, 16, SOURCES) logits
     recall: Tensor  # (P, RECALLS, V) logits over the versions
-    state: Tensor  # (P, d), the renderer's condition
+    state: Tensor  # (P, d), from which the denoiser reads the odds of codes
 
 
 class PainterBlock(nn.Module):

@@ -84,12 +84,6 @@ def tiles_around(config: NeuralComputerConfig, codes: Tensor, event: Tensor, row
     return torch.where(inside, codes[event[:, None], patch, inner], 0)
 
 
-def tiles_beside(around: Tensor) -> Tensor:
-    """Picks what is left of, at and right of Q tiles (Q, 3, ...) out of what is around them (Q, 27, ...)."""
-    middle = AROUND[0] // 2 * AROUND[1]
-    return around[:, middle : middle + AROUND[1]]
-
-
 def rank_in_event(event: Tensor, events: int) -> tuple[Tensor, Tensor]:
     """Returns the rank of each of P sorted entries within its event (P,), and how many each event has (events,)."""
     count = torch.bincount(event, minlength=events)

@@ -1,17 +1,17 @@
-"""The whole network of a neural computer with a pointer: codec, log, scout, painter and renderer in one module."""
+"""The whole network of a neural computer with a pointer: codec, log, scout, painter and denoiser in one module."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
+from nc_gym.computer.code_denoiser import CodeDenoiser
 from nc_gym.computer.codec import TileCodec
 from nc_gym.computer.config import NeuralComputerConfig
 from nc_gym.computer.painter import Painter, TileLook
-from nc_gym.computer.patch_geometry import tile_at, tiles_around, tiles_beside
+from nc_gym.computer.patch_geometry import tile_at, tiles_around
 from nc_gym.computer.patch_scout import PatchScout
 from nc_gym.computer.pointer_log import ChangeEncoder, OutlookHead, PatchEncoder, PointerLog
-from nc_gym.computer.renderer import Renderer
 
 SPRITE_SIDE = 32  # pixels
 
@@ -41,13 +41,13 @@ class PatchNetwork(nn.Module):
         self.scout = PatchScout(config)
         self.painter = Painter(config)
         self.look = TileLook(config)
-        self.renderer = Renderer(config)  # a patch's tiles are the slots of its group
+        self.denoiser = CodeDenoiser(config)
 
-    def tile_slots(
+    def code_odds(
         self, state: Tensor, h: Tensor, codes: Tensor, events: Tensor, event: Tensor, place: Tensor, p: Tensor,
         t: Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-        """Returns what the renderer's condition is made of, for Q tiles that are drawn.
+    ) -> Tensor:  # fmt: skip
+        """Returns the log odds (Q, K) of every code for Q tiles that are drawn.
 
         Args:
             state: the painter's, of all patches (P, d).
@@ -58,11 +58,8 @@ class PatchNetwork(nn.Module):
             place: in which patch of the screen, (Q,).
             p: in which of the P patches, (Q,).
             t: which of its tiles, (Q,).
-
-        Returns:
-            slots (Q, w), latents left of, at and right of the tiles (Q, 3, d_z), and their rows and columns (Q,).
         """
         row, column = tile_at(self.config, place, t)
         around = self.codec.code_latents[tiles_around(self.config, codes, event, row, column)]  # (Q, 27, d_z)
-        slot = self.look(self.renderer.slot_state(state)[p, t], h, around, events, event, row, column)
-        return slot, tiles_beside(around), row, column
+        slot = self.denoiser.slot_state(state)[p, t]
+        return self.denoiser(self.look(slot, h, around, events, event, row, column))

@@ -2,7 +2,7 @@
 
 For every event: cross-entropy of what h_t says by itself (whether something changes, pointer, motion, damage). For
 the events chosen for the painter: the scout's damage, the likelihood of damaged tiles under the mixture of their
-sources, and the flow-matching loss of the renderer on a share of the tiles. A batch is made by ``patch_batches.py``.
+sources, which is all that the denoiser learns from too. A batch is made by ``patch_batches.py``.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nc_gym.computer.objective import Batch, flow_matching
+from nc_gym.computer.code_denoiser import posterior_mean
+from nc_gym.computer.objective import Batch
 from nc_gym.computer.painter import DRAW, KEEP, MOVE, RECALLS, Canvas, Paint
 from nc_gym.computer.patch_geometry import moved_codes
 from nc_gym.computer.patch_network import PatchNetwork
@@ -19,7 +20,6 @@ from nc_gym.computer.pointer_log import Outlook, PointerTokens
 
 COPIED_SHARE = 0.12  # of the tiles that some source shows already, whose likelihood is computed
 DRAWN_SHARE = 0.6  # of the tiles that none shows
-RENDER_SHARE = 0.5  # of both, which the renderer trains on
 GUESSED_SHARE = 0.5  # of the painted events, which move as h_t says, right or wrong, as in the computer's closed loop
 _DAMAGE_WEIGHT, _LOG_DAMAGE_WEIGHT = 0.3, 0.02  # per patch
 
@@ -119,29 +119,28 @@ def losses(net: PatchNetwork, batch: Batch, generator: torch.Generator, corrupte
     chance = torch.rand(possible.shape, generator=generator).to(h.device)
     taken = torch.where(possible, COPIED_SHARE, DRAWN_SHARE)
     p, t = torch.nonzero(chance < taken, as_tuple=True)
-    slot, beside, row, column = net.tile_slots(paint.state, h, codes, pointer, event[p], place[p], p, t)
-    named = net.renderer.codes(slot).float().log_softmax(-1)
+    odds = net.code_odds(paint.state, h, codes, pointer, event[p], place[p], p, t)
+    named = odds.float().log_softmax(-1)
     drawn = named.gather(1, target[p, t][:, None])[:, 0]
     share = paint.source[p, t].float().log_softmax(-1)[:, DRAW]
     likelihood = torch.logaddexp((copy[p, t] + 1e-9).log(), share + drawn)
     weight = batch["weight"][p].float() / (kept.shape[1] * taken[p, t])
     each = -likelihood * weight
     terms["tiles"] = each.sum() / len(at)
-    pick = (torch.rand(len(slot), generator=generator) < RENDER_SHARE).to(h.device)
-    condition = net.renderer.condition(slot[pick], beside[pick], row[pick], column[pick])
-    error, rendered_right = flow_matching(net.codec, net.renderer, target[p, t][pick], condition, generator)
-    terms["render"] = error / pick.sum().clamp(min=1)
     terms["total"] = torch.stack(list(terms.values())).sum()
     with torch.no_grad():
         per_event = torch.zeros(2, len(at), device=h.device).index_add(1, event[p], torch.stack([each, weight]))
         terms["event_loss"] = per_event[0] / per_event[1].clamp(min=1e-9)  # (A,), the mean over its tiles
-        terms["rendered_right"] = rendered_right
         terms["damage_recall"] = ((logits > 0) & (changed == 1)).sum() / changed.sum().clamp(min=1)
         terms["damage_precision"] = ((logits > 0) & (changed == 1)).sum() / (logits > 0).sum().clamp(min=1)
         best = torch.where(possible[p, t], copy[p, t], 0) + share.exp() * drawn.exp()
         terms["tile_right"] = ((best > 0.5).float() * weight).sum() / weight.sum().clamp(min=1e-9)
         must = ~possible[p, t]
         terms["drawn_right"] = (drawn[must].exp() > 0.5).float().sum() / must.sum().clamp(min=1)
+        latents = net.codec.code_latents
+        noise = torch.randn(len(named[must]), latents.shape[1], generator=generator).to(h.device)
+        denoised = net.codec.snap(posterior_mean(named[must], noise, 1.0, latents))
+        terms["rendered_right"] = (denoised == target[p, t][must]).float().sum() / must.sum().clamp(min=1)
         terms["token_right"] = terms["tile_right"]
     return terms
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from nc_gym.computer.boots import BootBank
+from nc_gym.computer.code_denoiser import posterior_mean
 from nc_gym.computer.painter import DRAW, KEEP, MOVE, RECALLS, Canvas, Paint
 from nc_gym.computer.patch_geometry import cut, moved_codes, tile_at, tiles_near
 from nc_gym.computer.patch_network import SPRITE_SIDE, PatchNetwork
@@ -147,13 +148,13 @@ class PatchRuntime:
         self, state: PatchState, rows: Tensor, codes: Tensor, h: Tensor, event: Tensor, paint: Paint, a: Tensor,
         place: Tensor, p: Tensor, t: Tensor,
     ) -> Tensor:  # fmt: skip
-        """Renders the tiles numbered ``t`` of the patches numbered ``p`` from noise; returns their codes (Q,)."""
+        """Denoises the tiles numbered ``t`` of the patches numbered ``p`` from noise; returns their codes (Q,)."""
         c, net = self.config, self.network
-        slot, beside, row, column = net.tile_slots(paint.state, h, codes, event, a[p], place[p], p, t)
-        condition = net.renderer.condition(slot, beside, row, column)
-        n = rows[a[p]]
+        odds = net.code_odds(paint.state, h, codes, event, a[p], place[p], p, t)
+        n, latents = rows[a[p]], net.codec.code_latents
+        row, column = tile_at(c, place[p], t)
         noise = row_noise(state.seeds[n], state.clock[n] * c.num_tiles + row * c.tile_columns + column, c.latent_dim)
-        return net.codec.snap(self.sampler.sample(lambda z, level: net.renderer(z, level, condition).float(), noise))
+        return net.codec.snap(self.sampler.sample(lambda z, s: posterior_mean(odds, z, s, latents), noise))
 
     def _put(self, state: PatchState, rows: Tensor, place: Tensor, old: Tensor, new: Tensor) -> None:
         """Shows new patches (P, 16) and remembers the old ones."""

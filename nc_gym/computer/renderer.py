@@ -8,6 +8,7 @@ z_s = (1 - s) x + s eps, the noise level s, h_t, the place and the framebuffer a
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -95,6 +96,10 @@ class Renderer(nn.Module):
     def condition(self, slot: Tensor, old: Tensor, row: Tensor, col: Tensor) -> Tensor:
         """What does not change while denoising: (P, w) from slot (P, w), old latents (P, 3, d_z), places (P,)."""
         return slot + self.old(old.flatten(1).to(slot.dtype)) + self.row(row) + self.col(col)
+
+    def at_level(self, condition: Tensor) -> Callable[[Tensor, float], Tensor]:
+        """Returns what estimates clean latents, float32, from noisy ones that all have the same noise level."""
+        return lambda z, s: self(z, torch.full((len(z),), s, device=z.device), condition).float()
 
     def forward(self, z: Tensor, s: Tensor, condition: Tensor) -> Tensor:
         """Estimates the clean latents x (P, d_z) from noisy z (P, d_z) at noise levels s (P,)."""

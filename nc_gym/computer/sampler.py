@@ -52,10 +52,10 @@ class FlowSampler:
         scheduler.set_timesteps(sigmas=[1 - i / denoise_steps for i in range(denoise_steps)])
         self.levels = [float(s) for s in scheduler.sigmas]
 
-    def sample(self, denoise: Callable[[Tensor, Tensor], Tensor], noise: Tensor) -> Tensor:
+    def sample(self, denoise: Callable[[Tensor, float], Tensor], noise: Tensor) -> Tensor:
         """Returns clean latents (P, d_z) from noise (P, d_z); ``denoise(z, s)`` estimates the clean latents."""
         z = noise
         for s, s_next in zip(self.levels, self.levels[1:], strict=False):
-            x = denoise(z, torch.full((len(z),), s, device=z.device))
+            x = denoise(z, s)
             z = x if s_next == 0 else z + (s_next - s) * (z - x) / s
         return z

@@ -203,7 +203,7 @@ class TokenRuntime:
             old = torch.where(outside, 0, base[a[:, None], near.clamp(0, c.num_tiles - 1)])
             condition = renderer.condition(renderer.slot_state(h)[at], codec.code_latents[old], row[at], col[at])
             noise = row_noise(state.seeds[active[a]], (state.clock[active[a]] + k) * c.group + s, c.latent_dim)
-            code[at] = codec.snap(self.sampler.sample(lambda z, level: renderer(z, level, condition).float(), noise))
+            code[at] = codec.snap(self.sampler.sample(renderer.at_level(condition), noise))
         return Drawing(code, row, col, count, (damage.more.argmax(-1) == 1) & (count == c.group))
 
     def _draw(self, state: TokenState, active: Tensor, shift: Tensor, drawing: Drawing, accepted: Tensor) -> None:
