@@ -203,8 +203,9 @@ def test_the_desktops_bench_covers_what_the_terminals_does(desktop_result, resul
 
 def test_the_desktops_report_shows_and_writes_what_was_measured(desktop_result, tmp_path):
     text = shown(*desktop_bench.tables(desktop_result))
-    for needle in ("neural fork 2", "matrix product float32", "tiles denoised", "an event that changes nothing takes"):
+    for needle in ("neural fork 2", "matrix product float32", "tiles denoised"):
         assert needle in text
+    assert "an event that changes nothing takes" in " ".join(text.split())  # below the table, in lines as wide as it
     assert f"{desktop_result['neural_batch']['damage']:.2%}" in text
     desktop_bench.write(desktop_result, tmp_path / "docs" / "bench_desktop.json")
     file = tmp_path / "docs" / "bench_desktop.json"

@@ -44,13 +44,13 @@ class PatchNetwork(nn.Module):
         self.denoiser = CodeDenoiser(config)
 
     def code_odds(
-        self, state: Tensor, h: Tensor, codes: Tensor, events: Tensor, event: Tensor, place: Tensor, p: Tensor,
+        self, slots: Tensor, h: Tensor, codes: Tensor, events: Tensor, event: Tensor, place: Tensor, p: Tensor,
         t: Tensor,
     ) -> Tensor:  # fmt: skip
         """Returns the log odds (Q, K) of every code for Q tiles that are drawn.
 
         Args:
-            state: the painter's, of all patches (P, d).
+            slots: what ``denoiser.slot_state`` makes of the painter's state of all patches, (P, 16, w).
             h: (A, d).
             codes: framebuffers (A, patches, 16).
             events: the events themselves, (A, 4).
@@ -61,5 +61,4 @@ class PatchNetwork(nn.Module):
         """
         row, column = tile_at(self.config, place, t)
         around = self.codec.code_latents[tiles_around(self.config, codes, event, row, column)]  # (Q, 27, d_z)
-        slot = self.denoiser.slot_state(state)[p, t]
-        return self.denoiser(self.look(slot, h, around, events, event, row, column))
+        return self.denoiser(self.look(slots[p, t], h, around, events, event, row, column))

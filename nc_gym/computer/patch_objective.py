@@ -119,7 +119,8 @@ def losses(net: PatchNetwork, batch: Batch, generator: torch.Generator, corrupte
     chance = torch.rand(possible.shape, generator=generator).to(h.device)
     taken = torch.where(possible, COPIED_SHARE, DRAWN_SHARE)
     p, t = torch.nonzero(chance < taken, as_tuple=True)
-    odds = net.code_odds(paint.state, h, codes, pointer, event[p], place[p], p, t)
+    slots = net.denoiser.slot_state(paint.state)
+    odds = net.code_odds(slots, h, codes, pointer, event[p], place[p], p, t)
     named = odds.float().log_softmax(-1)
     drawn = named.gather(1, target[p, t][:, None])[:, 0]
     share = paint.source[p, t].float().log_softmax(-1)[:, DRAW]

@@ -20,6 +20,8 @@ from nc_gym.computer.pointer_log import Outlook, PointerTokens
 from nc_gym.computer.sampler import FlowSampler, row_noise
 from nc_gym.computer.state import PatchState
 
+TILES_AT_ONCE = 512  # that are denoised: the odds of their codes stay in the cache of a CPU
+
 
 class PatchRuntime:
     """Boots and steps rows of a ``PatchNetwork``.
@@ -122,7 +124,9 @@ class PatchRuntime:
         code = torch.where(drawn == -1, 0, drawn)
         p, t = torch.nonzero(drawn == -1, as_tuple=True)
         if len(p):
-            code[p, t] = self._denoise(state, rows, codes, h, event, paint, a, place, p, t)
+            slots = net.denoiser.slot_state(paint.state)
+            some = zip(p.split(TILES_AT_ONCE), t.split(TILES_AT_ONCE), strict=True)
+            code[p, t] = torch.cat([self._denoise(state, rows, codes, h, event, slots, a, place, *pt) for pt in some])
         changed = (code != kept).any(1)
         self._put(state, rows[a[changed]], place[changed], kept[changed], code[changed])
         state.damage[rows] = torch.bincount(a[p], minlength=len(rows)).float() / c.num_tiles
@@ -145,12 +149,12 @@ class PatchRuntime:
         return torch.where(share[..., DRAW] > top, -1, code)
 
     def _denoise(
-        self, state: PatchState, rows: Tensor, codes: Tensor, h: Tensor, event: Tensor, paint: Paint, a: Tensor,
+        self, state: PatchState, rows: Tensor, codes: Tensor, h: Tensor, event: Tensor, slots: Tensor, a: Tensor,
         place: Tensor, p: Tensor, t: Tensor,
     ) -> Tensor:  # fmt: skip
         """Denoises the tiles numbered ``t`` of the patches numbered ``p`` from noise; returns their codes (Q,)."""
         c, net = self.config, self.network
-        odds = net.code_odds(paint.state, h, codes, event, a[p], place[p], p, t)
+        odds = net.code_odds(slots, h, codes, event, a[p], place[p], p, t)
         n, latents = rows[a[p]], net.codec.code_latents
         row, column = tile_at(c, place[p], t)
         noise = row_noise(state.seeds[n], state.clock[n] * c.num_tiles + row * c.tile_columns + column, c.latent_dim)
