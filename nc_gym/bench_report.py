@@ -65,8 +65,8 @@ def flatness(episode_ms: list[float], what: str = "step") -> dict[str, float]:
 
 
 def tenths(episode_ms: list[float]) -> tuple[float, float]:
-    """Returns the medians of the first and the last tenth of some times."""
-    tenth = len(episode_ms) // 10
+    """Returns the medians of the first and the last tenth of some times, of one at least."""
+    tenth = max(1, len(episode_ms) // 10)
     return float(np.median(episode_ms[:tenth])), float(np.median(episode_ms[-tenth:]))
 
 
