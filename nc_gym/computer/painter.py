@@ -1,9 +1,8 @@
 """The painter of a computer with a pointer: from what the scout saw and h_t to new patches.
 
 It says of every tile of the damaged patches where it comes from: it stays, it moves with a part of the screen, it shows
-again what stood there earlier, or it is drawn, which means denoised from pure noise. The likelihood of
-a tile is the sum over the sources that show it (a pointer-generator, See et al. 2017), so nothing has to say which is
-right.
+again what stood there earlier, or it is drawn, which means denoised from pure noise. The likelihood of a tile is the
+sum over the sources that show it (a pointer-generator, See et al. 2017), so nothing has to say which is right.
 """
 
 from __future__ import annotations

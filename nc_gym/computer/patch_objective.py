@@ -138,9 +138,9 @@ def losses(net: PatchNetwork, batch: Batch, generator: torch.Generator, corrupte
         terms["tile_right"] = ((best > 0.5).float() * weight).sum() / weight.sum().clamp(min=1e-9)
         must = ~possible[p, t]
         terms["drawn_right"] = (drawn[must].exp() > 0.5).float().sum() / must.sum().clamp(min=1)
-        latents = net.codec.code_latents
-        noise = torch.randn(len(named[must]), latents.shape[1], generator=generator).to(h.device)
-        denoised = net.codec.snap(posterior_mean(named[must], noise, 1.0, latents))
+        needed, latents = named[must], net.codec.code_latents
+        noise = torch.randn(len(needed), latents.shape[1], generator=generator).to(h.device)
+        denoised = net.codec.snap(posterior_mean(needed, noise, 1.0, latents))
         terms["rendered_right"] = (denoised == target[p, t][must]).float().sum() / must.sum().clamp(min=1)
         terms["token_right"] = terms["tile_right"]
     return terms

@@ -52,8 +52,7 @@ class ErrandUser(GoalUser):
 
     def _raise_at_once(self, window: Window) -> None:
         """Clicks on a window's entry in the task list without any way there."""
-        x = 117 + 64 * window.task + self.rng.randrange(8, 56)
-        self._hand.do(x, 228, "left click", purpose=f"raise {window.title}")
+        self._hand.do(*self._entry(window), "left click", purpose=f"raise {window.title}")
 
     def _throw(self, window: Window) -> None:
         """Presses on a title, jumps anywhere, releases there."""

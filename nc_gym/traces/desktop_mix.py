@@ -14,8 +14,7 @@ from nc_gym.traces.words import Split
 DesktopUser: TypeAlias = "GoalUser | RandomUser"
 USERS: tuple[str, ...] = ("goal", "slow", "fast", "errand", "waiting", "clerk", "tidy")
 _GOALS: Mapping[str, type[GoalUser]] = {
-    "goal": GoalUser, "errand": ErrandUser, "waiting": WaitingUser, "clerk": ClerkUser,
-    "tidy": TidyUser,
+    "goal": GoalUser, "errand": ErrandUser, "waiting": WaitingUser, "clerk": ClerkUser, "tidy": TidyUser,
 }  # fmt: skip
 DEFAULT_MIX: Mapping[str, float] = {"goal": 0.8, "slow": 0.1, "fast": 0.1}
 

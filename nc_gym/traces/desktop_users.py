@@ -121,7 +121,11 @@ class GoalUser:
             self._hand.press("noop", "idle")
 
     def _task(self, window: Window, purpose: str, button: str = "left click") -> None:
-        self._hand.click(117 + 64 * window.task + self.rng.randrange(8, 56), 228, f"{purpose} {window.title}", button)
+        self._hand.click(*self._entry(window), f"{purpose} {window.title}", button)
+
+    def _entry(self, window: Window) -> tuple[int, int]:
+        """Returns a pixel of a window's entry in the task list."""
+        return 117 + 64 * window.task + self.rng.randrange(8, 56), 228
 
     def _raise(self, shown: Sequence[Window]) -> None:
         window = self.rng.choice(shown[:-1])
