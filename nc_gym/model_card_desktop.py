@@ -28,8 +28,9 @@ def intended_use(config: NeuralComputerConfig) -> str:
 
 A network that is a running computer: it takes one event (pointer position, button, key), keeps a runtime state, and
 denoises the next screen, {size} pixels. It learned from recordings of a real X11 desktop (jwm, xterm, xcalc, xedit),
-from screens, the pointer's images and place (which an X server hands out apart from the screen), and events. No X
-server and no program runs inside; the pointer is pasted where the network says it is.
+from screens, the pointer's images and place (which an X server hands out apart from the screen), events, and the window
+lists that the recordings hold. No X server, window manager or program runs inside: which windows there are it says
+itself, event after event, and the pointer is pasted where it says that it is.
 
 ```python
 import gymnasium as gym
@@ -58,6 +59,9 @@ def parts(config: NeuralComputerConfig) -> dict[str, str]:
         f"{c.num_kv_heads} key/value heads, ring of {c.memory_tokens} tokens; reads where the pointer is "
         "and the tiles around it",
         "outlook": "names the pointer's place and image, the motion, and whether anything changes",
+        "table": f"names the {c.windows} topmost windows after an event: state, title, place in the task list, sides; "
+        "the log reads them before the next",
+        "told": "tells scout, painter and denoiser which windows there are after the event",
         "scout": f"sees the pointer as heat maps and names the damaged patches, {c.scout_layers} layers, "
         f"width {c.scout_width}",
         "painter": f"chooses for each damaged patch what it shows, up to {c.versions} earlier states of it included, "

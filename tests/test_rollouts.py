@@ -29,7 +29,9 @@ def shards(tmp_path: Path) -> list[Path]:
         for t in range(T):
             frames[:, t + 1] = np.where(rng.random((N, config.num_tiles)) < 0.02, rng.integers(CODES), frames[:, t])
         path = tmp_path / f"shard-0000{k}.npz"
-        paths.append(write_shard(path, tiny_desktop().network, frames, events, np.zeros((N, T + 1), np.int64)))
+        windows = rng.integers(1, 60, (N, T, 4, 7))
+        sprites = np.zeros((N, T + 1), np.int64)
+        paths.append(write_shard(path, tiny_desktop().network, frames, events, sprites, windows))
     return paths
 
 
@@ -46,19 +48,21 @@ def test_a_rolled_session_shows_what_the_computer_drew_and_aims_at_what_is_true(
     monkeypatch.setattr(rollouts, "_ROWS", 3)
     true, file = rolled(shards[0])
     computer, config = tiny_desktop(), tiny_config()
+    assert (file.windows == true.windows).all() and true.windows.any()
     for s in range(N):
         states = true.state[true.shown(s, config.num_patches)]
         assert (file.codes[file.goal_shown(s, config.num_patches)] == true.codes[states]).all()
         assert (true.goal_shown(s, config.num_patches) == states).all()
     state = computer.boot(torch.arange(3), torch.zeros(3, dtype=torch.int64))
-    drew = False
+    drew, said = False, file.said.reshape(N, T, 4, 7)
     for t in range(T):
         computer.step(state, torch.from_numpy(true.events.reshape(N, T, 4)[:3, t].astype(np.int64)))
         for s in range(3):
             shown = file.codes[file.state[file.shown(s, config.num_patches)[t + 1]]]
             assert (grid(shown, config).reshape(-1) == state.codes[s].numpy()).all()
+        assert (said[:3, t] == state.windows.numpy()).all()
         drew |= bool(state.codes.any())
-    assert drew
+    assert drew and said.any()
 
 
 def test_a_session_ends_where_the_screen_is_too_far_from_the_truth(shards, monkeypatch):

@@ -16,6 +16,7 @@ from nc_gym.computer.computer import NeuralComputer
 from nc_gym.computer.config import NeuralComputerConfig
 from nc_gym.computer.painter import DRAW, SOURCES
 from nc_gym.computer.patch_network import PatchNetwork
+from nc_gym.computer.window_table import FIELDS
 from nc_gym.machines.desktop_events import HEIGHT, KEYS, SIZES, WIDTH
 
 CODES = 40
@@ -43,6 +44,10 @@ def tiny_desktop(seed: int = 0, **changes: object) -> NeuralComputer:
         if not parameter.any():  # what training starts at zero would make every history alike
             parameter.data = torch.randn(parameter.shape, generator=generator) * 0.2
     network.outlook.read.bias.data[0] = -1.0  # the screen may change
+    network.painter.source.bias.data.view(-1, SOURCES)[:, DRAW] += 1.0
+    network.denoiser.codes.weight.data *= 5  # what is drawn differs from tile to tile
+    network.table.source.bias.data *= 0.1  # and so may the windows
+    network.table.new.weight.data *= 10
     shades = torch.arange(CODES, dtype=torch.uint8) * 6
     network.codec.prototypes[:] = shades[:, None, None, None]
     network.codec.code_latents[:] = torch.randn(CODES, 8, generator=generator)
@@ -71,8 +76,9 @@ def random_events(rng: np.random.Generator, *shape: int) -> NDArray[np.int64]:
 
 
 def write_shard(
-    path: Path, network: PatchNetwork, frames: NDArray[np.int64], events: NDArray[np.int64], sprites: NDArray[np.int64]
-) -> Path:
+    path: Path, network: PatchNetwork, frames: NDArray[np.int64], events: NDArray[np.int64], sprites: NDArray[np.int64],
+    windows: NDArray[np.int64] | None = None,
+) -> Path:  # fmt: skip
     """Writes sessions as a shard.
 
     Args:
@@ -81,9 +87,11 @@ def write_shard(
         frames: codes (S, T + 1, tiles).
         events: (S, T, 4).
         sprites: image of the pointer (S, T + 1).
+        windows: tables (S, T, K, FIELDS), sides in pixels; none are open if None.
     """
     c = network.config
     S, T = events.shape[:2]
+    windows = np.zeros((S, T, c.windows, len(FIELDS))) if windows is None else windows
     patches = frames.reshape(S, T + 1, c.patch_rows, c.patch, c.patch_columns, c.patch)
     patches = patches.swapaxes(3, 4).reshape(S, T + 1, c.num_patches, -1)
     distinct, state = np.unique(patches.reshape(-1, patches.shape[-1]), axis=0, return_inverse=True)
@@ -99,5 +107,6 @@ def write_shard(
         sprite=sprites[:, 1:].reshape(-1).astype(np.uint8), delta_starts=np.concatenate([[0], np.cumsum(counts)]),
         delta_patch=place.astype(np.int16), delta_state=state[:, 1:][s, t, place].astype(np.int32),
         family=np.zeros(S, np.uint8), families=np.array(["goal"]),
+        windows=windows.reshape(-1, c.windows, len(FIELDS)).astype(np.int16),
     )  # fmt: skip
     return path

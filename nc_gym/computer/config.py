@@ -47,6 +47,7 @@ class NeuralComputerConfig:
     scout_layers: int = 3
     painter_layers: int = 3
     num_sprites: int = 16  # images of the pointer
+    windows: int = 4  # rows of the window table
     training: dict[str, object] = field(default_factory=dict)  # the recipe that made the weights
 
     def __post_init__(self) -> None:

@@ -27,6 +27,7 @@ MOST_PATCHES = 40  # changed patches that the painter gets per event, drawn at r
 STALE_EVENTS = 0.3  # of the painted events, which show a few patches as they were before their last change,
 MOST_STALE = 6  # up to so many of those that
 RECENT = 4  # so many events before drew: what a wrong scout or painter leaves behind is where things happen
+MISSED = 0.03  # of the events that change the window table, which later ones may not have seen, up to so many of them
 QUIET_WEIGHT = 0.3  # of an event that changes nothing, against n ** 0.2 of one that changes n patches
 
 
@@ -152,6 +153,7 @@ class PatchData:
         patch, inner, inside = (x.numpy() for x in tiles_near(c, torch.from_numpy(events[:, :2])))
         near = file.codes[file.state[shown[np.arange(T)[:, None], patch]], inner]
         counts = file.goal_hi[first : first + T] - file.goal_lo[first : first + T]
+        windows = file.windows[first : first + T]
         changed = np.arange(file.lo[first], file.hi[first + T - 1])
         log = {
             "event": events,
@@ -162,6 +164,8 @@ class PatchData:
             "near": np.where(inside, near, c.num_codes),
             "motion": file.motion[first : first + T],
             "changes": (counts > 0).astype(np.int64),
+            "windows": windows,
+            "windows_in": _known_tables(file.said[first : first + T], rng if stale else None),
             "change_state": changed,
             "change_event": file.when[changed].astype(np.int64),
             "damage_place": file.goal_place[file.goal_lo[first] : file.goal_hi[first + T - 1]].astype(np.int64),
@@ -235,7 +239,9 @@ class PatchData:
         return codes, lambda file, state: np.searchsorted(used, offsets[file] + state)
 
 
-_PER_TOKEN = ("event", "moved", "before", "sprite_in", "sprite", "near", "motion", "changes")
+_PER_TOKEN = (
+    "event", "moved", "before", "sprite_in", "sprite", "near", "motion", "changes", "windows", "windows_in",
+)  # fmt: skip
 
 
 def _stale(
@@ -258,6 +264,20 @@ def _stale(
     lot = np.where(recent, rng.random(shown.shape), 2.0)
     number = rng.integers(1, MOST_STALE + 1, len(at)) * (changing & (rng.random(len(at)) < STALE_EVENTS))
     return recent & (lot.argsort(1).argsort(1) < number[:, None])
+
+
+def _known_tables(said: NDArray[np.uint8], rng: np.random.Generator | None) -> NDArray[np.uint8]:
+    """Returns the tables before each event of a session (T, K, FIELDS), given those said after each.
+
+    With ``rng``, some as a computer would have them that has missed a change, for up to RECENT events; it is to notice.
+    """
+    known = np.concatenate([np.zeros_like(said[:1]), said[:-1]])
+    if rng is not None:
+        changing = np.flatnonzero((said != known).any((1, 2)))
+        true = known.copy()
+        for t in changing[rng.random(len(changing)) < MISSED]:
+            known[t + 1 : t + 1 + rng.integers(1, RECENT + 1)] = true[t]
+    return known
 
 
 def _pad(arrays: list[NDArray], length: int) -> NDArray:

@@ -12,6 +12,7 @@ from nc_gym.computer.painter import Painter, TileLook
 from nc_gym.computer.patch_geometry import tile_at, tiles_around
 from nc_gym.computer.patch_scout import PatchScout
 from nc_gym.computer.pointer_log import ChangeEncoder, OutlookHead, PatchEncoder, PointerLog
+from nc_gym.computer.window_table import TableHead, TableReader
 
 SPRITE_SIDE = 32  # pixels
 
@@ -38,6 +39,8 @@ class PatchNetwork(nn.Module):
         self.changes = ChangeEncoder(config)
         self.log = PointerLog(config)
         self.outlook = OutlookHead(config)
+        self.table = TableHead(config)
+        self.told = TableReader(config)
         self.scout = PatchScout(config)
         self.painter = Painter(config)
         self.look = TileLook(config)

@@ -1,7 +1,7 @@
 """The training objective of a computer with a pointer: teacher-forced losses of a batch of sessions.
 
-For every event: cross-entropy of what h_t says by itself (whether something changes, pointer, motion, damage). For
-the events chosen for the painter: the scout's damage, the likelihood of damaged tiles under the mixture of their
+For every event: cross-entropy of what h_t says by itself (whether something changes, pointer, windows, motion, damage).
+For the events chosen for the painter: the scout's damage, the likelihood of damaged tiles under the mixture of their
 sources, which is all that the denoiser learns from too. A batch is made by ``patch_batches.py``.
 """
 
@@ -20,7 +20,7 @@ from nc_gym.computer.pointer_log import Outlook, PointerTokens
 
 COPIED_SHARE = 0.12  # of the tiles that some source shows already, whose likelihood is computed
 DRAWN_SHARE = 0.6  # of the tiles that none shows
-GUESSED_SHARE = 0.5  # of the painted events, which move as h_t says, right or wrong, as in the computer's closed loop
+GUESSED_SHARE = 0.5  # of the painted events, whose motion and windows are what h_t says, right or wrong, as in the loop
 _DAMAGE_WEIGHT, _LOG_DAMAGE_WEIGHT = 0.3, 0.02  # per patch
 
 
@@ -54,7 +54,7 @@ def log_terms(net: PatchNetwork, batch: Batch, encoded: Tensor) -> tuple[Tensor,
     B, T = batch["valid"].shape
     token, last = batch["change_token"], batch["change_token"] % T == T - 1
     before = net.changes(encoded[batch["change_state"][~last]], batch["change_place"][~last], token[~last] + 1, B * T)
-    names = {"event": "event", "moved": "moved", "sprite": "sprite_in", "near": "near"}
+    names = {"event": "event", "moved": "moved", "sprite": "sprite_in", "near": "near", "windows": "windows_in"}
     tokens = PointerTokens(**{k: batch[v] for k, v in names.items()}, drawn=before.view(B, T, -1))
     h = net.log(tokens).flatten(0, 1)
     valid = batch["valid"].flatten()
@@ -62,6 +62,9 @@ def log_terms(net: PatchNetwork, batch: Batch, encoded: Tensor) -> tuple[Tensor,
 
     def ce(logits: Tensor, target: Tensor) -> Tensor:
         return F.cross_entropy(logits[valid].float(), target.flatten()[valid], reduction="sum") / events
+
+    table = net.table(h, *(batch[k].flatten(0, 1) for k in ("windows_in", "moved")))[valid]
+    windows = batch["windows"].flatten(0, 1)[valid]
 
     c = net.config
     damaged = torch.zeros(B * T, c.num_patches, device=h.device)
@@ -78,6 +81,7 @@ def log_terms(net: PatchNetwork, batch: Batch, encoded: Tensor) -> tuple[Tensor,
             "motion": ce(outlook.down, batch["motion"][..., 0] + c.tile_rows - 1)
             + ce(outlook.right, batch["motion"][..., 1] + c.tile_columns - 1),
             "outlook": _LOG_DAMAGE_WEIGHT * missed / events,
+            "windows": -(table.gather(-1, windows[..., None]) + 1e-9).log().sum() / events,
         },
     )
 
@@ -96,10 +100,15 @@ def losses(net: PatchNetwork, batch: Batch, generator: torch.Generator, corrupte
     encoded = net.encoder(seen_states).float()  # float32: gradients of thousands of uses are summed
     encoded_half = encoded.to(net.encoder.read.weight.dtype)
     h, outlook, damaged, terms = log_terms(net, batch, encoded_half)
-    h, at = h[batch["at"]], batch["at"]
-    pointer, before, true_motion = (batch[k].flatten(0, 1)[at] for k in ("event", "before", "motion"))
+    at = batch["at"]
+    pointer, before, true_motion, windows = (
+        batch[k].flatten(0, 1)[at] for k in ("event", "before", "motion", "windows")
+    )
     guessed = torch.rand(len(at), generator=generator) < (GUESSED_SHARE if corrupted else 0.0)
-    motion = torch.where(guessed.to(h.device)[:, None], outlook.motion()[at], true_motion)
+    guessed = guessed.to(h.device)
+    motion = torch.where(guessed[:, None], outlook.motion()[at], true_motion)
+    said = net.table(h[at], *(batch[k].flatten(0, 1)[at] for k in ("windows_in", "moved"))).argmax(-1)
+    h = h[at] + net.told(torch.where(guessed[:, None, None], said, windows), pointer[:, :2])
     event, place, target = batch["patch_event"], batch["place"], states[batch["target"]]
     scouted = net.scout(_rows(encoded, batch["canvas"], h.dtype), h, pointer[:, :2], before, motion)
     codes = states[batch["canvas"]]  # (A, patches, 16)

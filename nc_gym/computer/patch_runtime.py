@@ -1,9 +1,9 @@
 """A neural computer with a pointer: an event's damage is painted patch by patch, all at once.
 
-A step feeds the event to the event log; h_t says where the pointer goes and whether the screen changes at all. If it
-does, the scout looks at the framebuffer and names the patches that change, the painter says where each of their tiles
-comes from, and what must be drawn is denoised and snapped. What was painted is the log's next input. The pointer lies
-on top.
+A step feeds the event to the event log; h_t says where the pointer goes, which windows there are then and whether the
+screen changes at all. If it does, the scout looks at the framebuffer and names the patches that change, the painter
+says where each of their tiles comes from, and what must be drawn is denoised and snapped. What was painted and the
+window table are the log's next input. The pointer lies on top.
 """
 
 from __future__ import annotations
@@ -85,7 +85,10 @@ class PatchRuntime:
         state.changes[active] = 0.0
         awake = torch.nonzero(outlook.changes.argmax(-1))[:, 0]
         if len(awake):
-            self._paint(state, active[awake], h[awake], Outlook(**{k: v[awake] for k, v in vars(outlook).items()}),
+            windows = self.network.table(h[awake], tokens.windows[awake, 0], tokens.moved[awake, 0]).argmax(-1)
+            state.windows[active[awake]] = windows  # recordings list windows only where much changes
+            told = h[awake] + self.network.told(windows, event[awake, :2])
+            self._paint(state, active[awake], told, Outlook(**{k: v[awake] for k, v in vars(outlook).items()}),
                         event[awake], before[awake])  # fmt: skip
         state.events[active] += 1
 
@@ -96,7 +99,7 @@ class PatchRuntime:
         codes = state.codes[active[:, None], row * self.config.tile_columns + column]
         near = torch.where(inside, codes, self.config.num_codes)
         moved = event[:, :2] - state.pointer[active, :2]
-        parts = event, moved, state.pointer[active, 2], near, state.changes[active]
+        parts = event, moved, state.pointer[active, 2], near, state.windows[active], state.changes[active]
         return PointerTokens(*(part[:, None] for part in parts))
 
     def _paint(

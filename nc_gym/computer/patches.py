@@ -2,7 +2,7 @@
 
 A patch is a square of tiles; its state is the codes of its tiles. Every change of a patch is an *entry* that points at
 the patch's entry before: following the links finds the earlier states of a place, what a window may have covered.
-Everything is found from pixels (as codes); nothing here knows what a window is.
+Everything but the window table is found from pixels (as codes).
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ from numpy.typing import NDArray
 from nc_gym.computer.batches import read_arrays, save_whole
 from nc_gym.computer.codec import TileCodec
 from nc_gym.computer.config import NeuralComputerConfig
+from nc_gym.computer.window_table import FIELDS, name_sides
 
 MOTION_TILES = 8  # changed tiles that a motion must explain: a digit that moves up in a calculator
 MOTION_SHARE = 0.3  # of the changed tiles
 POINTER_VOTES = 4  # squares that must have gone as far as the pointer, for a motion to be that one
 _SHARD_ARRAYS = (
     "tiles", "patches", "sprites", "hots", "screen0", "pointer0", "starts", "events", "sprite", "delta_starts",
-    "delta_patch", "delta_state", "family", "families",
+    "delta_patch", "delta_state", "family", "families", "windows",
 )  # fmt: skip
 
 
@@ -48,6 +49,8 @@ class PatchFile:
         when: number of the event in its session, -1 for the boot's, int16 (M,).
         family: kind of user of each session, uint8 (S,).
         families: names of the kinds of users.
+        windows: the window table after each event (``window_table.py``), uint8 (E, K, FIELDS).
+        said: the same as the computer that played said it, uint8 (E, K, FIELDS); the real one says what is true.
         goal_lo: first goal of each event, int64 (E,): what the real computer drew, which are the entries themselves but
             in sessions that a neural computer played (``rollouts.py``).
         goal_hi: end of its goals, int64 (E,).
@@ -70,6 +73,8 @@ class PatchFile:
     when: NDArray[np.int16]
     family: NDArray[np.uint8]
     families: NDArray[np.str_]
+    windows: NDArray[np.uint8]
+    said: NDArray[np.uint8]
     goal_lo: NDArray[np.int64]
     goal_hi: NDArray[np.int64]
     goal_state: NDArray[np.int32]
@@ -80,7 +85,8 @@ class PatchFile:
         """Reads what ``link_patches`` or ``rollouts.py`` wrote."""
         with np.load(path) as f:
             arrays = {name: f[name] for name in f.files}
-        return cls(**{f"goal_{name}": arrays[name] for name in ("lo", "hi", "state", "place")} | arrays)
+        goals = {f"goal_{name}": arrays[name] for name in ("lo", "hi", "state", "place")}
+        return cls(**goals | {"said": arrays["windows"]} | arrays)
 
     def shown(self, session: int, num_patches: int) -> NDArray[np.int64]:
         """Returns which entry every patch shows before each event and after the last, int64 (events + 1, patches)."""
@@ -192,7 +198,7 @@ def link_patches(path: Path, codec: TileCodec, sprites: torch.Tensor) -> Path:
     key = (
         codec.prototypes.numpy().tobytes()
         + sprites.numpy().tobytes()
-        + repr((c.patch, c.num_patches, MOTION_TILES, MOTION_SHARE, POINTER_VOTES)).encode()
+        + repr((c.patch, c.num_patches, MOTION_TILES, MOTION_SHARE, POINTER_VOTES, FIELDS)).encode()
     )
     out = path.with_name(f"patches-{path.stem[6:]}-{hashlib.sha256(key).hexdigest()[:12]}.npz")
     if out.exists() and out.stat().st_mtime >= path.stat().st_mtime:  # a shard may have been built anew
@@ -226,6 +232,7 @@ def link_patches(path: Path, codec: TileCodec, sprites: torch.Tensor) -> Path:
     arrays = {name: np.concatenate(parts) for name, parts in entries.items()}
     arrays |= {name: data[name] for name in ("starts", "events", "family", "families")}
     arrays |= {"codes": codes, "sprite": named[data["sprite"]], "pointer0": pointer0, "motion": motion}
+    arrays["windows"] = name_sides(data["windows"], c.tile_width)
     save_whole(out, arrays | {"boot": boot, "lo": lo, "hi": lo + counts})
     return out
 

@@ -16,6 +16,7 @@ from nc_gym.computer.config import NeuralComputerConfig
 from nc_gym.computer.event_log import Block, norm, rotary
 from nc_gym.computer.memory import LogMemory
 from nc_gym.computer.patch_geometry import NEAR, rank_in_event
+from nc_gym.computer.window_table import TableReader
 
 _CODE_WIDTH = 16
 _MOST_CHANGES = 24  # patches, evenly chosen, that tell the log what an event drew
@@ -29,6 +30,7 @@ class PointerTokens:
     moved: Tensor  # (M, T, 2) columns and rows since the event before
     sprite: Tensor  # (M, T) image of the pointer before the event
     near: Tensor  # (M, T, NEAR * NEAR) codes around the pointer's new place, before the event
+    windows: Tensor  # (M, T, K, FIELDS) the window table before the event
     drawn: Tensor  # (M, T, d) what the event before drew, of a ``ChangeEncoder``
 
 
@@ -92,6 +94,7 @@ class PointerLog(nn.Module):
         self.sprite = nn.Embedding(config.num_sprites, d)
         self.near = nn.Embedding(config.num_codes + 1, _CODE_WIDTH)
         self.look = nn.Linear(_CODE_WIDTH * NEAR**2, d, bias=False)
+        self.windows = TableReader(config)
         self.blocks = nn.ModuleList(Block(config, looks=False) for _ in range(config.num_layers))
         for table in (self.column, self.row, self.button, self.key, self.dx, self.dy, self.sprite, self.near):
             nn.init.normal_(table.weight, std=0.5)
@@ -105,6 +108,7 @@ class PointerLog(nn.Module):
         column, row, button, key = t.event.unbind(-1)
         x = self.column(column) + self.row(row) + self.button(button) + self.key(key) + self.sprite(t.sprite)
         x = x + self.dx(t.moved[..., 0] + columns - 1) + self.dy(t.moved[..., 1] + rows - 1)
+        x = x + self.windows(t.windows, t.event[..., :2])
         return x + self.look(self.near(t.near).flatten(-2)) + t.drawn
 
     def forward(self, t: PointerTokens) -> Tensor:

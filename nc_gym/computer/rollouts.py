@@ -64,12 +64,13 @@ def _play(computer: NeuralComputer, file: PatchFile, sessions: list[int]) -> dic
     state.pixels[:] = computer.network.codec.screens(state.codes)
     state.pointer[:] = torch.from_numpy(file.pointer0[sessions].astype(np.int64))  # type: ignore[attr-defined]
     goals = [file.goal_shown(s, c.num_patches) for s in sessions]
-    before, drawn, where, lost = first, [], [], []
+    before, drawn, where, said, lost = first, [], [], [], []
     for t in range(int(counts.min())):
         truth = np.stack([file.codes[states[t]] for states in goals])
         lost.append((before != truth).any(2).sum(1))
         events = np.stack([file.events[file.starts[s] + t] for s in sessions])
         computer.step(state, torch.from_numpy(events.astype(np.int64)))
+        said.append(state.windows.numpy().astype(np.uint8))  # type: ignore[attr-defined]  # a PatchState
         after = cut(c, state.codes).numpy().astype(np.int16)
         row, place = np.nonzero((before != after).any(2))
         drawn.append(after[row, place])
@@ -78,7 +79,7 @@ def _play(computer: NeuralComputer, file: PatchFile, sessions: list[int]) -> dic
     too_far = np.stack(lost) > MOST_LOST * c.num_patches
     length = np.where(too_far.any(0), too_far.argmax(0), len(too_far)).clip(min=1)
     return {"sessions": np.array(sessions), "drawn": np.concatenate(drawn), "where": np.concatenate(where),
-            "length": length}  # fmt: skip
+            "said": np.stack(said, 1), "length": length}  # fmt: skip
 
 
 def _session(
@@ -105,6 +106,7 @@ def _session(
     boot = known[file.state[file.boot[s] : file.boot[s] + P]]
     return {
         "events": file.events[events], "sprite": file.sprite[events], "motion": file.motion[events],
+        "windows": file.windows[events], "said": part["said"][row, :T],
         "pointer0": file.pointer0[s : s + 1], "family": file.family[s : s + 1],
         "state": np.concatenate([boot, states[mine]]).astype(np.int32), "place": places.astype(np.int16),
         "when": np.concatenate([np.full(P, -1), when[mine]]).astype(np.int16),

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from nc_gym.computer.config import NeuralComputerConfig
 from nc_gym.computer.memory import LogMemory
+from nc_gym.computer.window_table import FIELDS
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -108,6 +109,7 @@ class PatchState(RuntimeState):
             the boot, -2 where there is none.
         events: int64 (N,), events since the boot.
         changes: (N, d), what the last event drew, the log's next input.
+        windows: int64 (N, K, FIELDS), the window table (``window_table.py``), the log's next input as well.
     """
 
     pointer: Tensor
@@ -115,6 +117,7 @@ class PatchState(RuntimeState):
     drawn_at: Tensor
     events: Tensor
     changes: Tensor
+    windows: Tensor
 
     @classmethod
     def blank(cls, config: NeuralComputerConfig, rows: int, device: torch.device, dtype: torch.dtype) -> PatchState:
@@ -129,4 +132,5 @@ class PatchState(RuntimeState):
             drawn_at=drawn_at,
             events=torch.zeros(rows, dtype=torch.int64, device=device),
             changes=torch.zeros(rows, config.width, dtype=dtype, device=device),
+            windows=torch.zeros(rows, config.windows, len(FIELDS), dtype=torch.int64, device=device),
         )

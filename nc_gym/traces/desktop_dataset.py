@@ -1,7 +1,7 @@
 """Turns recordings of the desktop into training shards: the patches that every event changes, and the pointer.
 
 In: folders of ``nc-gym collect desktop``. Out: ``shard-00000.npz``, ... as ``computer/patches.py`` reads them.
-Shards are derived and disposable: the recordings are what counts. Purposes and window lists stay behind.
+Shards are derived and disposable: the recordings are what counts. Purposes stay behind.
 """
 
 from __future__ import annotations
@@ -17,12 +17,16 @@ from nc_gym.machines.desktop_events import HEIGHT, WIDTH
 from nc_gym.machines.pointer import Sprite
 from nc_gym.traces.desktop_mix import USERS
 from nc_gym.traces.desktop_trace import DesktopTrace, TraceError, read_screens, read_trace
+from nc_gym.traces.desktop_users import LAUNCHERS
 from nc_gym.traces.shards import Job, find_recordings, write_arrays, write_shards
 
 PATCH = 16  # pixels
 TILE = 4  # pixels
 _ROWS, _COLUMNS, _SIDE = HEIGHT // PATCH, WIDTH // PATCH, PATCH // TILE
 _SPRITE_SIDE = 32  # the largest image of a pointer
+_TITLES = tuple(LAUNCHERS)
+_WINDOWS, _FIELDS = 4, 7  # of a window table
+_MINIMIZED, _ACTIVE, _SHOWN = 1, 2, 3  # states of a window
 
 
 class _ShardBuilder:
@@ -38,6 +42,7 @@ class _ShardBuilder:
         self._starts = [0]
         self._in_tile = 0, 0
         self._events: list[NDArray[np.int16]] = []
+        self._windows: list[NDArray[np.int16]] = []
         self._sprite = array("B")
         self._family: list[int] = []
         self._delta_starts = array("q", [0])
@@ -66,6 +71,7 @@ class _ShardBuilder:
         self._screen0.append(screen0)
         self._pointer0.append((x, y, sprites[shape]))
         self._events.append(np.array(trace.events, np.int16))
+        self._windows.append(window_tables(trace))
         self._sprite.extend(sprites[shape] for _, _, shape in trace.pointers[1:])
         self._family.append(USERS.index(trace.info["user"]))
         self._starts.append(len(self._sprite))
@@ -112,6 +118,7 @@ class _ShardBuilder:
             "pointer0": np.array(self._pointer0, np.int16).reshape(-1, 3),
             "starts": np.array(self._starts, np.int64),
             "events": np.concatenate([np.zeros((0, 4), np.int16), *self._events]),
+            "windows": np.concatenate([np.zeros((0, _WINDOWS, _FIELDS), np.int16), *self._windows]),
             "sprite": np.array(self._sprite, np.uint8),
             "delta_starts": np.array(self._delta_starts, np.int64),
             "delta_patch": np.array(self._patch, np.int16),
@@ -119,6 +126,25 @@ class _ShardBuilder:
             "family": np.array(self._family, np.uint8),
             "families": np.array(USERS),
         }
+
+
+def window_tables(trace: DesktopTrace) -> NDArray[np.int16]:
+    """Returns the windows after each event, int16 (T, 4, 7): state, title, task, left, top, right, bottom (pixels).
+
+    Rows go from the top of the stack down, then come minimised windows. States: 0 no window, 1 minimised, 2 active,
+    3 shown without the keyboard. Titles count from 1; 0 is one that no launcher opens. The windows stay as they were
+    where the recording has no list.
+    """
+    tables = np.zeros((len(trace.events), _WINDOWS, _FIELDS), np.int16)
+    for number, windows in sorted(trace.windows.items()):
+        table = np.zeros((_WINDOWS, _FIELDS), np.int16)
+        for row, window in zip(table, sorted(windows[::-1], key=lambda w: w.minimized), strict=False):
+            state = _MINIMIZED if window.minimized else _ACTIVE if window.active else _SHOWN
+            title = _TITLES.index(window.title) + 1 if window.title in _TITLES else 0
+            row[:3] = state, title, window.task
+            row[3:] = window.x, window.y, window.x + window.width, window.y + window.height
+        tables[number:] = table
+    return tables
 
 
 def sprite_images(sprites: Sequence[Sprite]) -> NDArray[np.uint8]:
