@@ -27,7 +27,7 @@ MOST_PATCHES = 40  # changed patches that the painter gets per event, drawn at r
 STALE_EVENTS = 0.3  # of the painted events, which show a few patches as they were before their last change,
 MOST_STALE = 6  # up to so many of those that
 RECENT = 4  # so many events before drew: what a wrong scout or painter leaves behind is where things happen
-MISSED = 0.03  # of the events that change the window table, which later ones may not have seen, up to so many of them
+MISSED = 0.03  # of the changes of the window table, which up to RECENT later events have not seen
 QUIET_WEIGHT = 0.3  # of an event that changes nothing, against n ** 0.2 of one that changes n patches
 
 

@@ -49,8 +49,13 @@ def corrupt_states(states: Tensor, generator: torch.Generator, used_codes: int) 
     return torch.where(hit.to(states.device), wrong.to(states.device), states)
 
 
-def log_terms(net: PatchNetwork, batch: Batch, encoded: Tensor) -> tuple[Tensor, Outlook, Tensor, dict[str, Tensor]]:
-    """Returns h (B * T, d), what it says by itself, the damage (B * T, patches), and the losses of the former."""
+def log_terms(
+    net: PatchNetwork, batch: Batch, encoded: Tensor
+) -> tuple[Tensor, Outlook, Tensor, Tensor, dict[str, Tensor]]:
+    """Returns h (B * T, d), what it says by itself, of windows too, the damage (B * T, patches), and their losses.
+
+    Of windows it is what ``TableHead`` returns.
+    """
     B, T = batch["valid"].shape
     token, last = batch["change_token"], batch["change_token"] % T == T - 1
     before = net.changes(encoded[batch["change_state"][~last]], batch["change_place"][~last], token[~last] + 1, B * T)
@@ -63,8 +68,8 @@ def log_terms(net: PatchNetwork, batch: Batch, encoded: Tensor) -> tuple[Tensor,
     def ce(logits: Tensor, target: Tensor) -> Tensor:
         return F.cross_entropy(logits[valid].float(), target.flatten()[valid], reduction="sum") / events
 
-    table = net.table(h, *(batch[k].flatten(0, 1) for k in ("windows_in", "moved")))[valid]
-    windows = batch["windows"].flatten(0, 1)[valid]
+    table = net.table(h, *(batch[k].flatten(0, 1) for k in ("windows_in", "moved")))
+    right = table.gather(-1, batch["windows"].flatten(0, 1)[..., None])[valid]
 
     c = net.config
     damaged = torch.zeros(B * T, c.num_patches, device=h.device)
@@ -73,6 +78,7 @@ def log_terms(net: PatchNetwork, batch: Batch, encoded: Tensor) -> tuple[Tensor,
     return (
         h,
         outlook,
+        table,
         damaged,
         {
             "changes": ce(outlook.changes, batch["changes"]),
@@ -81,7 +87,7 @@ def log_terms(net: PatchNetwork, batch: Batch, encoded: Tensor) -> tuple[Tensor,
             "motion": ce(outlook.down, batch["motion"][..., 0] + c.tile_rows - 1)
             + ce(outlook.right, batch["motion"][..., 1] + c.tile_columns - 1),
             "outlook": _LOG_DAMAGE_WEIGHT * missed / events,
-            "windows": -(table.gather(-1, windows[..., None]) + 1e-9).log().sum() / events,
+            "windows": -(right + 1e-9).log().sum() / events,
         },
     )
 
@@ -99,7 +105,7 @@ def losses(net: PatchNetwork, batch: Batch, generator: torch.Generator, corrupte
     seen_states = corrupt_states(states, generator, net.codec.used_codes()) if corrupted else states
     encoded = net.encoder(seen_states).float()  # float32: gradients of thousands of uses are summed
     encoded_half = encoded.to(net.encoder.read.weight.dtype)
-    h, outlook, damaged, terms = log_terms(net, batch, encoded_half)
+    h, outlook, table, damaged, terms = log_terms(net, batch, encoded_half)
     at = batch["at"]
     pointer, before, true_motion, windows = (
         batch[k].flatten(0, 1)[at] for k in ("event", "before", "motion", "windows")
@@ -107,8 +113,8 @@ def losses(net: PatchNetwork, batch: Batch, generator: torch.Generator, corrupte
     guessed = torch.rand(len(at), generator=generator) < (GUESSED_SHARE if corrupted else 0.0)
     guessed = guessed.to(h.device)
     motion = torch.where(guessed[:, None], outlook.motion()[at], true_motion)
-    said = net.table(h[at], *(batch[k].flatten(0, 1)[at] for k in ("windows_in", "moved"))).argmax(-1)
-    h = h[at] + net.told(torch.where(guessed[:, None, None], said, windows), pointer[:, :2])
+    windows = torch.where(guessed[:, None, None], table[at].argmax(-1), windows)
+    h = h[at] + net.told(windows, pointer[:, :2])
     event, place, target = batch["patch_event"], batch["place"], states[batch["target"]]
     scouted = net.scout(_rows(encoded, batch["canvas"], h.dtype), h, pointer[:, :2], before, motion)
     codes = states[batch["canvas"]]  # (A, patches, 16)

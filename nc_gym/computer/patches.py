@@ -232,8 +232,8 @@ def link_patches(path: Path, codec: TileCodec, sprites: torch.Tensor) -> Path:
     arrays = {name: np.concatenate(parts) for name, parts in entries.items()}
     arrays |= {name: data[name] for name in ("starts", "events", "family", "families")}
     arrays |= {"codes": codes, "sprite": named[data["sprite"]], "pointer0": pointer0, "motion": motion}
-    arrays["windows"] = name_sides(data["windows"], c.tile_width)
-    save_whole(out, arrays | {"boot": boot, "lo": lo, "hi": lo + counts})
+    arrays |= {"boot": boot, "lo": lo, "hi": lo + counts, "windows": name_sides(data["windows"], c.tile_width)}
+    save_whole(out, arrays)
     return out
 
 
