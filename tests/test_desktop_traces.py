@@ -207,6 +207,21 @@ def test_a_tidy_user_raises_a_window_from_the_task_list_and_closes_it() -> None:
     assert closed > 40
 
 
+def test_an_arranger_sizes_and_maximises_windows_and_drops_them_in_one_jump() -> None:
+    user = make_user("arranger", 0, 0, "train")
+    windows = [Window("Edit", 48, 56, 232, 140, False, False, 0), Window("Term", 8, 24, 192, 128, False, True, 1)]
+    plans = [user.plan(windows) for _ in range(200)]
+    purposes = [plan[-1].purpose.split()[0] for plan in plans if plan]
+    assert all(purposes.count(name) > 3 for name in ("resize", "move", "maximize", "minimize", "task"))
+    for plan in plans:
+        buttons = [BUTTONS[act.event[2]] for act in plan]
+        if plan and plan[-1].purpose == "move Term" and len(plan) == 2:
+            assert buttons == ["left press", "left release"] and plan[0].event[:2] != plan[1].event[:2]
+            break
+    else:
+        raise AssertionError("no window was dropped")
+
+
 @pytest.mark.parametrize("split", ["train", "eval"])
 def test_users_type_only_words_of_their_split(split: str) -> None:
     user = make_user("goal", 0, 0, split)

@@ -10,7 +10,7 @@ from tiny_desktop import random_events, tiny_config, tiny_desktop, write_shard
 
 from nc_gym.computer import patch_batches
 from nc_gym.computer.patch_batches import PatchData
-from nc_gym.computer.window_table import CLASSES, EDGE, TableHead, TableReader, name_sides
+from nc_gym.computer.window_table import CLASSES, EDGE, TableHead, TableOdds, TableReader, name_sides
 from nc_gym.machines.window import Window
 from nc_gym.traces.desktop_dataset import window_tables
 from nc_gym.traces.desktop_trace import DesktopTrace
@@ -52,26 +52,67 @@ def table() -> torch.Tensor:
 
 def test_before_training_a_table_stays_as_it_is_and_tells_nothing(table):
     moved = torch.tensor([[3, -2], [0, 0], [70, 50]])
-    assert torch.equal(TableHead(CONFIG)(torch.randn(3, CONFIG.width), table, moved).argmax(-1), table)
+    assert torch.equal(TableHead(CONFIG)(torch.randn(3, CONFIG.width), table, moved.abs(), moved).table(), table)
     assert not TableReader(CONFIG)(table, moved.abs()).any()
 
 
 def test_rows_can_change_places_and_go_or_grow_with_the_pointer(table):
     head, h, moved = TableHead(CONFIG), torch.randn(3, CONFIG.width), torch.tensor([[3, -2], [9, 9], [-70, 70]])
-    K, far = CONFIG.windows, torch.cat([moved, moved], 1)[:, None]
+    K, far, pointer = CONFIG.windows, torch.cat([moved, moved], 1)[:, None], torch.zeros(3, 2, dtype=torch.int64)
     speaks, raised = head.source.bias.data.view(K, K + 9), [2, 0, 1, 3]  # the third window comes to the front
     speaks[:] = F.pad(9.0 * torch.eye(K)[raised], (0, 9))
-    likelihood = head(h, table, moved)
-    assert torch.allclose(likelihood.sum(-1), torch.ones(3, K, 7))
-    assert torch.equal(likelihood.argmax(-1), table[:, raised])
+    assert torch.equal(head(h, table, pointer, moved).table(), table[:, raised])
     speaks[:] = F.pad(torch.eye(K), (0, 9))
     speaks[:, K] = 9.0
-    along = head(h, table, moved).argmax(-1)
+    along = head(h, table, pointer, moved).table()
     assert torch.equal(along[..., :3], table[..., :3])
     assert torch.equal(along[..., 3:], (table[..., 3:] + far).clamp(0, CLASSES - 1))
     speaks[:, K : K + 2] = torch.tensor([0.0, 9.0])
-    grown = head(h, table, moved).argmax(-1)
+    grown = head(h, table, pointer, moved).table()
     assert torch.equal(grown[..., :5], table[..., :5]) and torch.equal(grown[..., 5:], along[..., 5:])
+
+
+def random_odds(rows: int, values: int) -> TableOdds:
+    """Odds over ``rows`` rows of one side, which has only the first ``values`` values."""
+    generator = torch.Generator().manual_seed(0)
+    new = torch.rand(1, rows, 1, values, generator=generator)
+    change = torch.rand(1, rows, 1, 4, generator=generator)
+    return TableOdds(
+        before=torch.tensor([[[0], [2]]]), far=torch.ones(1, 1, 1, dtype=torch.int64),
+        origin=torch.rand(1, rows, rows, generator=generator).log_softmax(-1),
+        change=change / change.sum(-1, keepdim=True),
+        new=F.pad(new / new.sum(-1, keepdim=True), (0, CLASSES - values)),
+    )  # fmt: skip
+
+
+def test_the_likelihoods_of_all_tables_of_a_row_sum_to_one():
+    odds = random_odds(2, 4)
+    total = sum(odds.log_likelihood(torch.full((1, 2, 1), v)).exp() for v in range(4))
+    assert torch.allclose(total, torch.ones(1, 2), atol=1e-5)
+
+
+def test_all_fields_of_a_row_come_from_one_window(table):
+    head, h, still = TableHead(CONFIG), torch.zeros(3, CONFIG.width), torch.zeros(3, 2, dtype=torch.int64)
+    K = CONFIG.windows
+    speaks = head.source.bias.data.view(K, K + 9)
+    speaks[0, :K] = torch.tensor([9.0, 9.0, 0.0, 0.0])  # the top one is either of two
+    odds = head(h, table, still, still)
+    mixed = table.clone()
+    mixed[:, 0, :3] = table[:, 1, :3]
+    either = odds.log_likelihood(table)[:, 0], odds.log_likelihood(table[:, [1, 1, 2, 3]])[:, 0]
+    assert torch.allclose(either[0].exp(), torch.tensor(0.5), atol=1e-2)
+    assert torch.allclose(either[1].exp(), torch.tensor(0.5), atol=1e-2)
+    assert (odds.log_likelihood(mixed)[:, 0] < -10).all()
+
+
+def test_a_row_can_be_found_by_what_its_window_is_like(table):
+    head, still = TableHead(CONFIG), torch.zeros(3, 2, dtype=torch.int64)
+    torch.nn.init.normal_(head.ask.weight)
+    h = torch.randn(3, CONFIG.width)
+    order = [2, 0, 3, 1]
+    origin, other = (head(h, t, still, still).origin - head.source.bias.data.view(4, 13)[:, :4] for t in
+                     (table, table[:, order]))  # fmt: skip
+    assert torch.allclose(origin[..., order].softmax(-1), other.softmax(-1), atol=1e-4)
 
 
 def test_a_window_that_is_absent_looks_alike_from_everywhere():

@@ -17,6 +17,7 @@ from nc_gym.computer.painter import DRAW, KEEP, MOVE, RECALLS, Canvas, Paint
 from nc_gym.computer.patch_geometry import moved_codes
 from nc_gym.computer.patch_network import PatchNetwork
 from nc_gym.computer.pointer_log import Outlook, PointerTokens
+from nc_gym.computer.window_table import TableOdds
 
 COPIED_SHARE = 0.12  # of the tiles that some source shows already, whose likelihood is computed
 DRAWN_SHARE = 0.6  # of the tiles that none shows
@@ -51,11 +52,8 @@ def corrupt_states(states: Tensor, generator: torch.Generator, used_codes: int) 
 
 def log_terms(
     net: PatchNetwork, batch: Batch, encoded: Tensor
-) -> tuple[Tensor, Outlook, Tensor, Tensor, dict[str, Tensor]]:
-    """Returns h (B * T, d), what it says by itself, of windows too, the damage (B * T, patches), and their losses.
-
-    Of windows it is what ``TableHead`` returns.
-    """
+) -> tuple[Tensor, Outlook, TableOdds, Tensor, dict[str, Tensor]]:
+    """Returns h (B * T, d), what it says by itself, of windows too, the damage (B * T, patches), and their losses."""
     B, T = batch["valid"].shape
     token, last = batch["change_token"], batch["change_token"] % T == T - 1
     before = net.changes(encoded[batch["change_state"][~last]], batch["change_place"][~last], token[~last] + 1, B * T)
@@ -68,8 +66,8 @@ def log_terms(
     def ce(logits: Tensor, target: Tensor) -> Tensor:
         return F.cross_entropy(logits[valid].float(), target.flatten()[valid], reduction="sum") / events
 
-    table = net.table(h, *(batch[k].flatten(0, 1) for k in ("windows_in", "moved")))
-    right = table.gather(-1, batch["windows"].flatten(0, 1)[..., None])[valid]
+    known, pointer, moved, now = (batch[k].flatten(0, 1) for k in ("windows_in", "event", "moved", "windows"))
+    table = net.table(h, known, pointer[:, :2], moved)
 
     c = net.config
     damaged = torch.zeros(B * T, c.num_patches, device=h.device)
@@ -87,7 +85,7 @@ def log_terms(
             "motion": ce(outlook.down, batch["motion"][..., 0] + c.tile_rows - 1)
             + ce(outlook.right, batch["motion"][..., 1] + c.tile_columns - 1),
             "outlook": _LOG_DAMAGE_WEIGHT * missed / events,
-            "windows": -(right + 1e-9).log().sum() / events,
+            "windows": -table.log_likelihood(now)[valid].sum() / events,
         },
     )
 
@@ -113,7 +111,7 @@ def losses(net: PatchNetwork, batch: Batch, generator: torch.Generator, corrupte
     guessed = torch.rand(len(at), generator=generator) < (GUESSED_SHARE if corrupted else 0.0)
     guessed = guessed.to(h.device)
     motion = torch.where(guessed[:, None], outlook.motion()[at], true_motion)
-    windows = torch.where(guessed[:, None, None], table[at].argmax(-1), windows)
+    windows = torch.where(guessed[:, None, None], table.table()[at], windows)
     h = h[at] + net.told(windows, pointer[:, :2])
     event, place, target = batch["patch_event"], batch["place"], states[batch["target"]]
     scouted = net.scout(_rows(encoded, batch["canvas"], h.dtype), h, pointer[:, :2], before, motion)

@@ -85,9 +85,10 @@ class PatchRuntime:
         state.changes[active] = 0.0
         awake = torch.nonzero(outlook.changes.argmax(-1))[:, 0]
         if len(awake):
-            windows = self.network.table(h[awake], tokens.windows[awake, 0], tokens.moved[awake, 0]).argmax(-1)
+            known, pointer, moved = tokens.windows[awake, 0], event[awake, :2], tokens.moved[awake, 0]
+            windows = self.network.table(h[awake], known, pointer, moved).table()
             state.windows[active[awake]] = windows  # recordings list windows only where much changes
-            told = h[awake] + self.network.told(windows, event[awake, :2])
+            told = h[awake] + self.network.told(windows, pointer)
             self._paint(state, active[awake], told, Outlook(**{k: v[awake] for k, v in vars(outlook).items()}),
                         event[awake], before[awake])  # fmt: skip
         state.events[active] += 1

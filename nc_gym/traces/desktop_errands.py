@@ -1,8 +1,9 @@
-"""Four desktop users that keep no human pace, as environments and agents do.
+"""Five desktop users that keep no human pace, as environments and agents do.
 
 One is in a hurry: throws windows in one jump, opens the next program at once. One does nothing for hundreds of events.
 One works at the keyboard: writes files and reads them again, adds and subtracts numbers, wherever the pointer is. One
-opens windows only to close them again, so that it shows which one comes next.
+opens windows only to close them again, so that it shows which one comes next. One arranges windows: sizes, drops,
+maximises, minimises and restores them.
 """
 
 from __future__ import annotations
@@ -132,3 +133,37 @@ class TidyUser(ErrandUser):
         else:
             self._hand.press("Alt-F4", "close the last")
         return self._hand.taken()
+
+
+class ArrangerUser(ErrandUser):
+    """A user in a hurry that resizes, drops, maximises, minimises and restores windows."""
+
+    def plan(self, windows: Sequence[Window]) -> list[Act]:
+        """See ``GoalUser``."""
+        shown = [window for window in windows if not window.minimized]
+        kind = self.rng.random()
+        if len(windows) < self.rng.choice((1, 2, 2, 3)):
+            self._launch()
+        elif not shown or kind < 0.15:
+            self._task(self.rng.choice(windows), "task")
+        elif kind < 0.4:
+            self._resize(shown[-1])
+        elif kind < 0.55:
+            self._drop(shown[-1])
+        elif kind < 0.75:
+            self._maximize(shown[-1])
+        elif kind < 0.83:
+            self._minimize(self.rng.choice(shown), shown)
+        elif kind < 0.88:
+            self._close(shown[-1], shown)
+        else:
+            return super().plan(windows)
+        return self._hand.taken()
+
+    def _drop(self, window: Window) -> None:
+        """Presses on a title and releases elsewhere, in one jump."""
+        at = window.x + self.rng.randrange(4, max(8, window.width - 56)), window.y - 8
+        to = self.rng.randrange(4, WIDTH - 60), self.rng.randrange(4, PANEL_TOP - 12)
+        if 0 <= at[0] < WIDTH:
+            for place, button in ((at, "left press"), (to, "left release")):
+                self._hand.do(*place, button, purpose=f"move {window.title}")
