@@ -1,4 +1,4 @@
-"""Recordings with a pointer as patches, and the neural computer that paints them."""
+"""Recordings with a pointer as patches, their batches, and what the parts of the network that paints them do."""
 
 from __future__ import annotations
 
@@ -9,178 +9,16 @@ import pytest
 import torch
 from tiny_desktop import CODES, random_events, tiny_config, tiny_desktop, write_shard
 
-from nc_gym.computer import patch_batches, weights
+from nc_gym.computer import patch_batches
 from nc_gym.computer.computer import NeuralComputer
 from nc_gym.computer.painter import TileLook
 from nc_gym.computer.patch_batches import PatchData, fit_patch_codec
 from nc_gym.computer.patch_geometry import cut, moved_codes, tiles_around
-from nc_gym.computer.patch_objective import log_terms
 from nc_gym.computer.patch_probe import first_boot, patch_closed_loop
 from nc_gym.computer.patch_scout import PatchScout
 from nc_gym.computer.patches import find_motion, grid, shift_tiles
 from nc_gym.computer.pointer_log import OutlookHead
 from nc_gym.computer.training import Recipe, Trainer
-
-T = 30
-
-
-def play(computer: NeuralComputer, events: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, list]:
-    """Runs events (N, T, 4); returns screens (N, T, H, W, 3), codes (N, T + 1, tiles) and the states after each."""
-    N = len(events)
-    state = computer.boot(torch.arange(N), torch.zeros(N, dtype=torch.int64))
-    screens, codes, states = [], [state.codes.clone()], []
-    for t in range(events.shape[1]):
-        computer.step(state, torch.from_numpy(events[:, t]))
-        screens.append(computer.screens(state))
-        codes.append(state.codes.clone())
-        states.append(computer.snapshot(state))
-    return torch.stack(screens, 1), torch.stack(codes, 1), states
-
-
-@pytest.fixture(scope="module")
-def computer() -> NeuralComputer:
-    return tiny_desktop()
-
-
-@pytest.fixture(scope="module")
-def events() -> np.ndarray:
-    return random_events(np.random.default_rng(0), 6, T)
-
-
-def test_the_tiny_desktop_paints_something_different_for_every_history(computer, events):
-    _, codes, _ = play(computer, events)
-    assert len({tuple(row.flatten().tolist()) for row in codes[:, -1]}) == len(events)
-    assert 0.01 < (codes[:, 1:] != codes[:, :-1]).float().mean() < 0.5
-
-
-def test_a_row_does_not_depend_on_its_neighbours(computer, events):
-    together, _, _ = play(computer, events)
-    order = np.random.default_rng(1).permutation(len(events))
-    state = computer.boot(torch.from_numpy(order), torch.zeros(len(order), dtype=torch.int64))
-    for t in range(T):
-        computer.step(state, torch.from_numpy(events[order, t]))
-        assert torch.equal(computer.screens(state), together[order, t])
-
-
-def test_rows_that_do_not_step_stay_as_they_are(computer, events):
-    together, _, _ = play(computer, events)
-    state = computer.boot(torch.arange(6), torch.zeros(6, dtype=torch.int64))
-    for t in range(T):
-        for chosen in (torch.arange(6) % 2 == 0, torch.arange(6) % 2 == 1):
-            computer.step(state, torch.from_numpy(events[:, t]), chosen)
-    assert torch.equal(computer.screens(state), together[:, -1])
-
-
-def test_snapshot_and_fork_go_on_alike(computer, events):
-    together, _, states = play(computer, events)
-    state = computer.fork(states[9], 2, 3)
-    for t in range(10, T):
-        computer.step(state, torch.from_numpy(events[[2, 2, 2], t]))
-    assert torch.equal(computer.screens(state), together[[2, 2, 2], -1])
-
-
-def test_weights_written_and_read_show_the_same(computer, events, tmp_path):
-    computer.save_pretrained(tmp_path / "w")
-    again = NeuralComputer.from_pretrained(tmp_path / "w", device="cpu")
-    assert again.config == computer.config
-    again.save_pretrained(tmp_path / "v")  # bf16 both
-    assert weights.sha256(tmp_path / "w" / weights.MODEL) == weights.sha256(tmp_path / "v" / weights.MODEL)
-    assert torch.equal(again.bank.pointers, computer.bank.pointers)
-    first, _, _ = play(again, events[:, :3])
-    assert first.shape == (6, 3, 64, 80, 3)
-
-
-def test_the_pointer_lies_on_the_screen_where_the_network_puts_it(computer, events):
-    screens, codes, states = play(computer, events[:, :5])
-    bare = computer.network.codec.screens(codes[:, 5])
-    differs = (screens[:, 4] != bare).any(-1)
-    for row, (column, line, _) in enumerate(states[4].pointer.tolist()):
-        ys, xs = torch.nonzero(differs[row], as_tuple=True)
-        assert (ys >= 4 * line).all() and (ys < 4 * line + 8).all() and (xs >= 4 * column).all()
-        assert (xs < 4 * column + 4).all()
-
-
-def test_latents_are_those_of_the_screens_with_their_pointers(computer, events):
-    state = computer.boot(torch.arange(2), torch.zeros(2, dtype=torch.int64))
-    seen = computer.latents(state)
-    assert torch.equal(seen, computer.encode(computer.screens(state)))
-    assert not torch.equal(seen, computer.network.codec.code_latents[state.codes])
-
-
-def test_a_patch_without_earlier_states_is_painted_as_in_training(computer, events, monkeypatch):
-    """Training gives the painter the patch itself where it has no past; code 0 stood there when the computer ran."""
-    seen = []
-    paint = computer.network.painter.forward
-    monkeypatch.setattr(
-        computer.network.painter, "forward", lambda s, h, canvas: seen.append(canvas) or paint(s, h, canvas)
-    )
-    state = computer.boot(torch.zeros(6, dtype=torch.int64), torch.zeros(6, dtype=torch.int64))
-    with torch.inference_mode():
-        state.codes[:] = 7
-    computer.step(state, torch.from_numpy(events[:, 0]))
-    (canvas,) = seen
-    assert (canvas.age == -1).all()
-    own = computer.network.encoder(torch.full((1, 16), 7))
-    assert torch.allclose(canvas.versions, own.expand_as(canvas.versions).to(canvas.versions.dtype))
-
-
-def test_a_row_s_noise_does_not_depend_on_whether_other_rows_paint(computer, events, monkeypatch):
-    """The scout of row 0 finds nothing to paint; alone or beside rows that paint, its clock is the same."""
-    scout = computer.network.scout.damage
-    monkeypatch.setattr(computer.network.outlook, "forward", _awake(computer.network.outlook.forward))
-    clocks = []
-    for rows in (1, 6):
-        quiet = lambda x: torch.where(torch.arange(len(x))[:, None, None] == 0, -1.0, 1.0).expand(*x.shape[:2], 1)  # noqa: E731
-        monkeypatch.setattr(scout, "forward", quiet)
-        _, codes, states = play(computer, events[:rows, :5])
-        assert (codes[0, 1:] == codes[0, :-1]).all()
-        clocks.append([int(state.clock[0]) for state in states])
-    assert clocks[0] == clocks[1] == [1, 2, 3, 4, 5]
-
-
-def _awake(forward):
-    """An outlook that always says that something changes."""
-
-    def always(h, moved):
-        outlook = forward(h, moved)
-        outlook.changes = torch.tensor([0.0, 1.0]).expand(len(h), 2)
-        return outlook
-
-    return always
-
-
-def test_training_reads_what_the_computer_read(computer, events, tmp_path, monkeypatch):
-    """A session that the computer painted itself, recorded and batched, gives the same h, versions and ages."""
-    seen: list[torch.Tensor] = []
-    step = computer.network.log.step
-    monkeypatch.setattr(computer.network.log, "step", lambda *a: (seen.append(step(*a)), seen[-1])[1])
-    _, codes, states = play(computer, events)
-    pointer = torch.stack([computer.boot(torch.zeros(6, dtype=torch.int64), torch.zeros(6, dtype=torch.int64)).pointer,
-                           *(s.pointer for s in states)], 1).numpy()  # fmt: skip
-    pointed = events.copy()
-    pointed[..., :2] = events[..., :2]
-    shard = write_shard(tmp_path / "shard-00000.npz", computer.network, codes.numpy(), pointed, pointer[..., 2])
-    data = PatchData([shard], computer.network, 1000, workers=1)
-    batch = data.batch(list(range(6)), 6 * T, torch.Generator().manual_seed(0))
-    encoded = computer.network.encoder(batch["states"])
-    with torch.inference_mode():
-        own = {"moved": batch["event"][..., :2] - torch.from_numpy(pointer[:, :-1, :2])}
-        own["windows_in"] = torch.stack([torch.zeros_like(states[0].windows), *(s.windows for s in states[:-1])], 1)
-        assert len(own["windows_in"].unique()) > 10
-        h, _, _, damaged, _ = log_terms(computer.network, batch | own, encoded)
-    assert torch.allclose(h.view(6, T, -1), torch.stack(seen, 1), atol=1e-4)
-    truth = cut(computer.config, codes[:, 1:].flatten(0, 1)) != cut(computer.config, codes[:, :-1].flatten(0, 1))
-    assert torch.equal(damaged.bool(), truth.any(-1))
-    for a, p in zip(batch["patch_event"].tolist()[:200], range(200), strict=True):
-        b, t = divmod(int(batch["at"][a]), T)
-        if t == 0:
-            continue
-        place, before = int(batch["place"][p]), states[t - 1]
-        drawn_at = before.drawn_at[b, place, 1:]
-        age = torch.where(drawn_at == -2, -1, t - drawn_at)
-        assert torch.equal(age, batch["age"][p])
-        held = age >= 0
-        assert torch.equal(before.versions[b, place][held].long(), batch["states"][batch["version"][p]][held])
 
 
 def test_stale_patches_are_seen_and_mended(shard, monkeypatch):
