@@ -47,6 +47,13 @@ def test_stale_patches_are_seen_and_mended(shard, monkeypatch):
         assert aim == aims[0].get((int(stale["at"][a]), p), shown[0][a, p].tolist())
 
 
+def test_training_is_not_always_told_the_true_image_of_the_pointer():
+    sprites, rng = np.arange(10_000) // 10, np.random.default_rng(0)
+    known = patch_batches._known_sprites(sprites, rng)
+    assert 0.08 < (known != sprites).mean() < 0.12
+    assert patch_batches._known_sprites(sprites, None) is sprites
+
+
 def test_events_of_a_kind_that_goes_wrong_are_painted_more_often(shard):
     data = PatchData([shard], tiny_desktop().network, 1000, workers=1)
     kinds = data.batch([0, 1, 2], 3000, torch.Generator().manual_seed(0))["kind"].numpy()  # of all events

@@ -28,6 +28,7 @@ STALE_EVENTS = 0.3  # of the painted events, which show a few patches as they we
 MOST_STALE = 6  # up to so many of those that
 RECENT = 4  # so many events before drew: what a wrong scout or painter leaves behind is where things happen
 MISSED = 0.03  # of the changes of the window table, which up to RECENT later events have not seen
+UNSURE = 0.1  # of the events begin with another image of the pointer than the true one
 QUIET_WEIGHT = 0.3  # of an event that changes nothing, against n ** 0.2 of one that changes n patches
 
 
@@ -159,7 +160,7 @@ class PatchData:
             "event": events,
             "moved": np.diff(pointers, axis=0),
             "before": pointers[:-1],
-            "sprite_in": sprites[:-1],
+            "sprite_in": _known_sprites(sprites[:-1], rng if stale else None),
             "sprite": sprites[1:],
             "near": np.where(inside, near, c.num_codes),
             "motion": file.motion[first : first + T],
@@ -264,6 +265,16 @@ def _stale(
     lot = np.where(recent, rng.random(shown.shape), 2.0)
     number = rng.integers(1, MOST_STALE + 1, len(at)) * (changing & (rng.random(len(at)) < STALE_EVENTS))
     return recent & (lot.argsort(1).argsort(1) < number[:, None])
+
+
+def _known_sprites(sprites: NDArray, rng: np.random.Generator | None) -> NDArray:
+    """Returns the pointer's images before each event of a session (T,), given the true ones.
+
+    With ``rng``, some are what it showed at another time; or one wrong image would last for as long as it may.
+    """
+    if rng is None:
+        return sprites
+    return np.where(rng.random(len(sprites)) < UNSURE, rng.permutation(sprites), sprites)
 
 
 def _known_tables(said: NDArray[np.uint8], rng: np.random.Generator | None) -> NDArray[np.uint8]:
