@@ -140,6 +140,8 @@ def import_(
         "nc-gym train desktop --traces traces/desktop --minutes 120 --out runs/desktop",
         "nc-gym train terminal --traces my-traces --minutes 30 --out runs/mine --start weights/terminal",
         "accelerate launch -m nc_gym.cli train terminal --traces traces/terminal --minutes 120 --out runs/terminal",
+        "torchrun --standalone --nproc_per_node 2 -m -- nc_gym.cli train desktop --traces traces/desktop --minutes 120 "
+        "--threads 1 --out runs/desktop",
         "tensorboard --logdir runs/terminal",
     )
 )

@@ -23,7 +23,7 @@ from nc_gym.computer.batches import find_shards
 from nc_gym.computer.boots import BootBank
 from nc_gym.computer.config import NeuralComputerConfig
 from nc_gym.computer.patches import name_sprites
-from nc_gym.computer.training import Recipe, Trainer, TrainingError
+from nc_gym.computer.training import Recipe, Trainer, TrainingError, on_cpu
 from nc_gym.machines import desktop_events, keys
 from nc_gym.machines.desktop import XDesktop
 from nc_gym.machines.terminal import BashTerminal
@@ -160,7 +160,7 @@ def train(
         raise TrainingError(
             f"{out} was started on the traces {source.read_text()}, not {traces.resolve()}; choose another --out"
         )
-    with PartialState(cpu=device == "cpu").main_process_first():
+    with PartialState(cpu=on_cpu(device)).main_process_first():
         if not shard_folder.exists():
             partial = out / "shards-partial"  # renamed when whole, so that a killed start begins again
             shutil.rmtree(partial, ignore_errors=True)  # that start may have had other traces

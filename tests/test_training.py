@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import os
 import shutil
 import signal
@@ -342,15 +343,15 @@ def test_averaged_weights_lie_between_those_averaged_and_say_so(traces, tmp_path
 
 @pytest.mark.slow
 def test_two_processes_train_one_network(tmp_path, tiny_weights, traces):
-    """`accelerate launch` with two CPU processes stands in for two GPUs."""
+    """Two CPU processes stand in for two GPUs."""
     command = [
-        sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1",
-        "--mixed_precision", "no", "--dynamo_backend", "no", "-m", "nc_gym.cli", "train", "terminal", "--traces",
-        str(traces), "--minutes", "0.05", "--threads", "1", "--start", str(tiny_weights),
-        "--out", str(tmp_path / "run"),
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "--", "nc_gym.cli",
+        "train", "terminal", "--traces", str(traces), "--minutes", "0.05", "--threads", "1",
+        "--start", str(tiny_weights), "--out", str(tmp_path / "run"),
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]
+    assert json.loads((tmp_path / "run" / "weights" / "config.json").read_text())["training"]["processes"] == 2
     before, after = (load_file(folder / "model.safetensors") for folder in (tiny_weights, tmp_path / "run" / "weights"))
     assert any(not torch.equal(before[name], after[name]) for name in before)
 

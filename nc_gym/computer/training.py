@@ -76,6 +76,11 @@ def rate_scale(elapsed: float, recipe: Recipe) -> float:
     return min(warm, left / recipe.decay_share, 1.0)
 
 
+def on_cpu(device: str) -> bool:
+    """Returns whether ``device`` means the CPU here; accelerate joins several processes on CPUs only if told so."""
+    return device == "cpu" or not torch.accelerator.is_available()
+
+
 def save_whole(state: object, path: Path) -> None:
     """Writes beside the target and renames, so that a killed run leaves the old file or the new one, never half."""
     partial = path.with_suffix(".partial")
@@ -132,7 +137,7 @@ class Trainer:
     ) -> None:  # fmt: skip
         out.mkdir(parents=True, exist_ok=True)
         self.out, self.recipe, self.shards, self.held_out = out, recipe, shards, held_out
-        self.accelerator = Accelerator(cpu=device == "cpu")
+        self.accelerator = Accelerator(cpu=on_cpu(device))
         self.console = Console()
         with torch.random.fork_rng():
             torch.manual_seed(recipe.seed)  # the initial weights
@@ -178,7 +183,7 @@ class Trainer:
             now = {name: float(value.detach()) for name, value in terms.items() if value.dim() == 0} | {"norm": norm}
             means = {name: 0.95 * means.get(name, value) + 0.05 * value for name, value in now.items()}
             if self.steps % 20 == 0:
-                self._report(means, float(batch["valid"].sum()) / seconds)
+                self._report(means, float(batch["valid"].sum()) / seconds * self.accelerator.num_processes)
             if self.minutes - saved >= r.checkpoint_minutes:
                 self.save()
                 saved = self.minutes
@@ -220,6 +225,7 @@ class Trainer:
         facts = training | dataclasses.asdict(self.recipe) | {
             "trained_minutes": round(self.minutes, 1),
             "steps": self.steps,
+            "processes": self.accelerator.num_processes,
             "sessions": len(self.data.sessions),
             "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}",
             "number_format": str(self.dtype).removeprefix("torch."),
