@@ -62,6 +62,15 @@ def test_replay_of_a_trace_shows_the_recorded_screens(recording: Path) -> None:
     assert changed > 40  # the users did something
 
 
+def test_a_recording_lists_the_windows_that_a_plan_is_made_for_however_little_changed(recording: Path) -> None:
+    slight = 0
+    for index in range(4):
+        path = trace_path(recording, index)
+        windows, screens = read_trace(path).windows, list(read_screens(path, pointer=False))
+        slight += sum((screens[k] != screens[k + 1]).any(2).mean() < 0.02 for k in windows)
+    assert slight > 5
+
+
 def test_recording_goes_on_where_it_stopped(recording: Path) -> None:
     path = trace_path(recording, 1)
     before = trace_path(recording, 2).stat().st_mtime_ns

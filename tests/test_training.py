@@ -345,8 +345,8 @@ def test_averaged_weights_lie_between_those_averaged_and_say_so(traces, tmp_path
 def test_two_processes_train_one_network(tmp_path, tiny_weights, traces):
     """Two CPU processes stand in for two GPUs."""
     command = [
-        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "--", "nc_gym.cli",
-        "train", "terminal", "--traces", str(traces), "--minutes", "0.05", "--threads", "1",
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "--",
+        "nc_gym.cli", "train", "terminal", "--traces", str(traces), "--minutes", "0.05", "--threads", "1",
         "--start", str(tiny_weights), "--out", str(tmp_path / "run"),
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, timeout=600)

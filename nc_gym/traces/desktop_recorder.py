@@ -115,7 +115,10 @@ class _Session:
     def next_act(self) -> Act:
         """Returns the user's next event."""
         while not self._queue:
-            self._queue.extend(self._user.plan(self._machine.windows(self._row)))
+            windows = self._machine.windows(self._row)
+            if self._trace.events:  # small changes, as of a size by one character, show up here at the latest
+                self._trace.windows[len(self._trace.events) - 1] = windows
+            self._queue.extend(self._user.plan(windows))
         return self._queue.popleft()
 
     def _pointer(self) -> tuple[int, int, int]:
