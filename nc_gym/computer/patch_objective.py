@@ -111,7 +111,8 @@ def losses(net: PatchNetwork, batch: Batch, generator: torch.Generator, corrupte
     guessed = torch.rand(len(at), generator=generator) < (GUESSED_SHARE if corrupted else 0.0)
     guessed = guessed.to(h.device)
     motion = torch.where(guessed[:, None], outlook.motion()[at], true_motion)
-    windows = torch.where(guessed[:, None, None], table.table()[at], windows)
+    said = TableOdds(**{name: odds[at] for name, odds in vars(table).items()}).table()
+    windows = torch.where(guessed[:, None, None], said, windows)
     h = h[at] + net.told(windows, pointer[:, :2])
     event, place, target = batch["patch_event"], batch["place"], states[batch["target"]]
     scouted = net.scout(_rows(encoded, batch["canvas"], h.dtype), h, pointer[:, :2], before, motion)
