@@ -268,13 +268,14 @@ def flatness(result: dict[str, Any]) -> str:
 
     The events of the first and the last tenth differ, and a step costs what it paints; a pointer moves alone or drags.
     """
-    names = ("episode_still_ms", "episode_move_ms", "episode_ms")
-    still, moves, all_steps = (tenths(result[name]) for name in names)
-    return (
-        f"{len(result['episode_ms']):,} events in one row: an event that changes nothing takes {still[0]:.1f} ms in "
-        f"the first and {still[1]:.1f} ms in the last tenth of its kind, a pointer move, dragging or not, "
-        f"{moves[0]:.1f} and {moves[1]:.1f} ms, any event {all_steps[0]:.1f} and {all_steps[1]:.1f} ms"
-    )
+    kinds = {
+        "an event that changes nothing": "episode_still_ms",
+        "a pointer move, dragging or not,": "episode_move_ms",
+        "any event": "episode_ms",
+    }
+    ends = {kind: tenths(result[name]) for kind, name in kinds.items() if result[name]}
+    takes = (f"{kind} takes {first:.1f} ms in the first and {last:.1f} ms" for kind, (first, last) in ends.items())
+    return f"{len(result['episode_ms']):,} events in one row: {', '.join(takes)} in the last tenth of its kind"
 
 
 def tables(result: dict[str, Any]) -> list[Table | str]:

@@ -213,6 +213,11 @@ def test_the_desktops_report_shows_and_writes_what_was_measured(desktop_result, 
     assert "| neural batch | 2 |" in readme_tables.desktop_speed(tmp_path)
 
 
+def test_the_desktops_report_leaves_out_kinds_of_events_that_did_not_happen(desktop_result):
+    told = desktop_bench.flatness(desktop_result | {"episode_still_ms": []})
+    assert "a pointer move" in told and "changes nothing" not in told
+
+
 @pytest.fixture
 def nothing_runs(monkeypatch):
     """Fails as soon as anything is measured."""
