@@ -274,8 +274,8 @@ def flatness(result: dict[str, Any]) -> str:
         "any event": "episode_ms",
     }
     ends = {kind: tenths(result[name]) for kind, name in kinds.items() if result[name]}
-    takes = (f"{kind} takes {first:.1f} ms in the first and {last:.1f} ms" for kind, (first, last) in ends.items())
-    return f"{len(result['episode_ms']):,} events in one row: {', '.join(takes)} in the last tenth of its kind"
+    takes = ", ".join(f"{kind} takes {first:.1f} and {last:.1f} ms" for kind, (first, last) in ends.items())
+    return f"{len(result['episode_ms']):,} events in one row, first and last tenth of each kind: {takes}"
 
 
 def tables(result: dict[str, Any]) -> list[Table | str]:
