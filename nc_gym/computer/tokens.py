@@ -85,8 +85,9 @@ def focus_row(codes: NDArray[np.int64], background: int = 0) -> int:
 
 def gaze_window(codes: NDArray[np.int64], focus: int, gaze_rows: int, background: int = 0) -> NDArray[np.int64]:
     """Returns the codes (gaze_rows * columns,) of the rows that end at ``focus``."""
-    padded = np.concatenate([np.full((gaze_rows - 1, codes.shape[1]), background, codes.dtype), codes])
-    return padded[focus : focus + gaze_rows].reshape(-1)
+    above = max(0, gaze_rows - 1 - focus)
+    seen = codes[focus + 1 - gaze_rows + above : focus + 1].reshape(-1)
+    return np.concatenate([np.full(above * codes.shape[1], background, codes.dtype), seen]) if above else seen
 
 
 def tokenize(
@@ -120,12 +121,13 @@ def tokenize(
     focus = focus_row(canvas)
     tokens: list[tuple] = []  # the fields of TokenSession but gaze
     gazes = np.zeros((len(events), gaze_rows * columns), np.int16)
+    edge = np.zeros(1, canvas.dtype)  # beyond the first and the last tile; np.pad takes ten times as long
     drawn: Drawn = (0, [num_codes] * group, [0] * group, [0] * group)  # by the previous token
     for e, event in enumerate(events):
         gazes[e] = gaze_window(canvas, focus, gaze_rows)
         changed = slice(delta_starts[e], delta_starts[e + 1])
         shift, moved, canvas, pos = _damage(canvas, delta_pos[changed], delta_code[changed], group)
-        before, after = np.pad(moved.reshape(-1), 1), canvas.reshape(-1)
+        before, after = np.concatenate((edge, moved.reshape(-1), edge)), canvas.reshape(-1)
         n = max(1, -(-len(pos) // group))
         for j in range(n):
             places = pos[j * group : (j + 1) * group]
