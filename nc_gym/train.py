@@ -6,7 +6,6 @@ loop of ``computer/training.py`` does the rest. Everything a killed run leaves b
 
 from __future__ import annotations
 
-import ctypes
 import dataclasses
 import json
 import shutil
@@ -22,6 +21,7 @@ from nc_gym.computer import weights as weights_files
 from nc_gym.computer.batches import find_shards
 from nc_gym.computer.boots import BootBank
 from nc_gym.computer.config import NeuralComputerConfig
+from nc_gym.computer.heap import keep_freed_memory
 from nc_gym.computer.patches import name_sprites
 from nc_gym.computer.training import Recipe, Trainer, TrainingError, on_cpu
 from nc_gym.machines import desktop_events, keys
@@ -31,15 +31,6 @@ from nc_gym.registration import load_card
 from nc_gym.traces.census import census
 from nc_gym.traces.dataset import build_shards
 from nc_gym.traces.desktop_dataset import build_desktop_shards, sprite_images
-
-
-def keep_freed_memory() -> None:
-    """Tells glibc to keep large freed blocks: asking the kernel for them anew doubles the cost of a training step."""
-    M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, LARGE = -1, -3, 2**31 - 1
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "mallopt"):  # not on macOS or musl
-        libc.mallopt(M_MMAP_THRESHOLD, LARGE)
-        libc.mallopt(M_TRIM_THRESHOLD, LARGE)
 
 
 class Subject(Protocol):

@@ -29,6 +29,7 @@ from nc_gym.computer.boots import BootBank
 from nc_gym.computer.computer import NeuralComputer
 from nc_gym.computer.config import NeuralComputerConfig
 from nc_gym.computer.course import Course, course_of
+from nc_gym.computer.heap import give_back_freed_memory
 from nc_gym.computer.objective import Batch
 from nc_gym.computer.optimizer import MasterOptimizer
 from nc_gym.computer.precision import fastest_dtype
@@ -186,6 +187,7 @@ class Trainer:
                 self._report(means, float(batch["valid"].sum()) / seconds * self.accelerator.num_processes)
             if self.minutes - saved >= r.checkpoint_minutes:
                 self.save()
+                give_back_freed_memory()
                 saved = self.minutes
             if self.minutes - probed >= r.probe_minutes:
                 self.probe()
