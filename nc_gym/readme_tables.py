@@ -210,13 +210,18 @@ def _score(test: dict[str, Any] | None) -> str:
     return "–" if test is None else f"{test['success_rate']:.1%}, {test['mean_return']:.3f}"
 
 
+def _older(weights_sha256: str | None, env: str) -> str | None:
+    """Names the weights, None where no network ran, if they are not those that now ship for the environment."""
+    cards = [load_card(name) for name in card_names()]
+    shipped = next(card.weights_sha256 for card in cards if env in card.environments)
+    return None if weights_sha256 in (shipped, None) else f"older weights {weights_sha256[:8]}"
+
+
 def _trained(result: dict[str, Any]) -> str:
     """Says what an agent was trained with if that is not the shipped weights and the training episodes."""
     training = result["training"]
-    cards = [load_card(name) for name in card_names()]
-    shipped = next(card.weights_sha256 for card in cards if result["env"] in card.environments)
-    older = training["weights_sha256"] not in (shipped, None)  # None: no network ran
-    parts = [f"older weights {training['weights_sha256'][:8]}"] if older else []
+    older = _older(training["weights_sha256"], result["env"])
+    parts = [older] if older else []
     parts += [f"episodes of {training['split']}"] if training["split"] != "train" else []
     return ", ".join(parts)
 
@@ -226,7 +231,9 @@ def transfer(result: dict[str, Any]) -> str:
     """Returns the summary and the main table of ``docs/transfer.json``."""
     from nc_gym.transfer_report import headline, tasks_table
 
-    return f"{headline(result)} [Everything](docs/transfer.md).\n\n{tasks_table(result)}"
+    older = _older(result["weights_sha256"], result["tasks"][0]["env"])
+    when = f" Measured in {older}, not those that ship now." if older else ""
+    return f"{headline(result)}{when} [Everything](docs/transfer.md).\n\n{tasks_table(result)}"
 
 
 TABLES: dict[str, Table] = {

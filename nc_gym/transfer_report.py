@@ -77,12 +77,14 @@ def page(result: dict[str, Any]) -> str:
 def _protocol(result: dict[str, Any]) -> str:
     study = result["study"]
     intervals = "Intervals are 95 % bootstraps over training seeds. " if max(_neural_seeds(result)) > 1 else ""
+    weights = result["weights_sha256"]
     return (
         f"{study['algorithm']}, {study['num_envs']} computers in a batch, {study['steps']:,} environment steps, "
         f"{_seeds(result)} per task; every test plays the same {study['episodes']} episodes (seeds from "
         f"{study['test_seed']}, test parameters) on both machines. {intervals}Retention is the gain over random "
         "actions on the real machine divided by that on the neural one; audited counts the real episodes whose success "
         f"the machine's files confirm.{_recipes_sentence(study['hyperparameters'])}"
+        + (f" The neural computer had the weights {weights[:8]}." if weights else "")
     )
 
 
