@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 
@@ -13,6 +14,9 @@ from tiny import save_tiny_computer, tiny_computer
 from tiny_desktop import tiny_desktop
 
 from nc_gym.computer.computer import NeuralComputer, WeightsError
+from nc_gym.computer.weights import read_config
+from nc_gym.paths import data_root
+from nc_gym.train import SUBJECTS
 
 FILES = ("config.json", "model.safetensors", "boots.safetensors")
 
@@ -161,3 +165,9 @@ def test_a_full_disk_keeps_the_weights_that_were_there(tmp_path):
         tiny_computer(seed=1).save_pretrained(path)
         assert (path / "model.safetensors").read_bytes() != before["model.safetensors"]
         load(path)
+
+
+@pytest.mark.parametrize("computer", sorted(SUBJECTS))
+def test_training_from_scratch_builds_the_network_that_ships(computer):
+    shipped = read_config(data_root() / "weights" / computer)
+    assert dataclasses.replace(shipped, training={}) == SUBJECTS[computer].config()

@@ -28,10 +28,10 @@ class NeuralComputerConfig:
     num_codes: int = 320  # size of the codec's codebook
     latent_dim: int = 32  # d_z, floats per tile
     width: int = 256  # d, of the event log
-    num_layers: int = 6
+    num_layers: int = 8
     num_heads: int = 4
     num_kv_heads: int = 2
-    gaze_layers: tuple[int, ...] = (1, 3)  # log layers that look at the framebuffer
+    gaze_layers: tuple[int, ...] = (1, 4)  # log layers that look at the framebuffer
     gaze_rows: int = 2  # rows of tiles in the gaze
     gaze_dim: int = 32
     group: int = 2  # tiles rendered per log token
