@@ -408,8 +408,13 @@ class VectorEnvContract(Actor):
         plain = self._roll_rows(env_id, options, [30, 31, 32], actions)
         neighbour = self._roll_rows(env_id, options, [30, 99, 32], changed, reset_row=1)
         permuted = self._roll_rows(env_id, options, [32, 30, 31], actions[:, order])
-        assert_same(neighbour[:, [0, 2]], plain[:, [0, 2]])
-        assert_same(permuted, plain[:, order])
+        for rows, expected in ((neighbour[:, [0, 2]], plain[:, [0, 2]]), (permuted, plain[:, order])):
+            if options["machine"] == "neural" and "Desktop" in env_id:
+                # Neighbours decide how many patches are painted at once, so bf16 products of other sizes: on a CPU with
+                # AMX 24 of 116,208 characters differed, on one without none.
+                assert equal_pixels(rows, expected) >= 0.998
+            else:
+                assert_same(rows, expected)
 
     def _roll_rows(
         self, env_id: str, options: dict[str, Any], seeds: list[int], actions: np.ndarray, reset_row: int | None = None

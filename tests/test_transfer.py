@@ -159,8 +159,8 @@ def reported(*tasks: dict[str, Any], **changes: Any) -> dict[str, Any]:
     }  # fmt: skip
     nothing = {"grid": {"neural": {task["env"]: 1 for task in tasks}}, "seeds": 1, "command": ""}
     return {
-        "command": "nc-gym agent transfer", "study": common, "summary": summary(tasks), "not_run": nothing,
-        "exploits": [], "tasks": list(tasks),
+        "command": "nc-gym agent transfer", "weights_sha256": "827ad039" * 8, "study": common,
+        "summary": summary(tasks), "not_run": nothing, "exploits": [], "tasks": list(tasks),
     } | changes  # fmt: skip
 
 
@@ -202,6 +202,10 @@ def test_tables_show_intervals_of_several_seeds_only() -> None:
     assert "| 50.0% (25%–75%) | 100.0% | 100.0% |" in tasks_table(reported(several))
     several["neural"]["argmax"]["real_audited"] = None
     assert "| 50.0% (25%–75%) | 100.0% | not audited |" in tasks_table(reported(several))
+
+
+def test_the_page_names_the_weights_that_the_study_ran_in():
+    assert "The neural computer had the weights 827ad039." in page(reported(*THREE))
 
 
 def test_the_targets_say_what_was_met_and_what_was_missed() -> None:
