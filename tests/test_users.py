@@ -168,6 +168,17 @@ def test_a_user_of_an_archive_reads_what_it_copied_renamed_or_overwrote_and_what
     assert passed_on > 0.5 * SESSIONS and overwritten > 0.25 * SESSIONS and old > 0.05 * SESSIONS
 
 
+def test_a_user_of_a_ledger_looks_at_its_files_twice_as_often_as_others_and_types_short_words():
+    def looks(user: str) -> int:
+        lines = [line for events in sessions(user, "train") for line in typed_lines(events)]
+        return sum(bool(re.fullmatch(r"ls|cat \w+", line)) for line in lines)
+
+    lines = [line for events in sessions("ledger", "train") for line in typed_lines(events)]
+    assert looks("ledger") > 2 * looks("goal")
+    assert all(len(word) <= 4 for line in lines if line.startswith("touch ") for word in line.split()[1:])
+    assert sum(line.startswith(("mv ", "cp ")) for line in lines) > 2 * SESSIONS
+
+
 def test_random_typing_never_enters_what_could_hang_or_touch_anything():
     for events in sessions("typist", "train", 100):
         for line in typed_lines(events):

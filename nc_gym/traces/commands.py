@@ -29,6 +29,10 @@ ARCHIVE_WEIGHTS: Mapping[str, float] = {
     "redirect": 10, "overwrite": 14, "append": 14, "passed-on": 26, "reread": 50, "ls": 20, "rm": 4, "touch": 7,
     "cd": 1, "arithmetic": 6, "variable": 2, "clear": 2,
 }  # fmt: skip
+LEDGER_WEIGHTS: Mapping[str, float] = {
+    "touch": 16, "redirect": 5, "overwrite": 4, "append": 10, "mv": 10, "cp": 8, "rm": 5, "ls": 34, "reread": 60,
+    "mkdir": 1, "cd": 1, "clear": 1, "arithmetic": 3,
+}  # fmt: skip
 _MANY_FILES = 5
 _VARIABLES = "ABCXYZ"
 
@@ -40,12 +44,14 @@ class CommandChooser:
         rng: the session's random stream.
         split: which words and sums may be used.
         weights: weight of each family.
+        longest_word: longer ones are drawn again.
     """
 
-    def __init__(self, rng: Random, split: Split, weights: Mapping[str, float]) -> None:
+    def __init__(self, rng: Random, split: Split, weights: Mapping[str, float], longest_word: int = 7) -> None:
         self.rng = rng
         self.split = split
         self.weights = weights
+        self.longest_word = longest_word
         self.pending: list[str] = []
         self._makers: dict[str, Callable[[Home], str | None]] = {
             "echo": self._echo, "redirect": self._redirect, "append": self._append, "cat": self._cat, "ls": self._ls,
@@ -69,7 +75,10 @@ class CommandChooser:
 
     def word(self) -> str:
         """Returns a fresh word of this user's split."""
-        return random_word(self.rng, self.split)
+        while True:
+            word = random_word(self.rng, self.split)
+            if len(word) <= self.longest_word:
+                return word
 
     def _urgency(self, family: str, home: Home) -> float:
         crowded = len(home.here) > _MANY_FILES

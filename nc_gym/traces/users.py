@@ -13,7 +13,14 @@ from itertools import accumulate, islice
 from random import Random
 
 from nc_gym.machines.keys import KEY_INDEX, NOOP
-from nc_gym.traces.commands import ARCHIVE_WEIGHTS, DRILL_WEIGHTS, GOAL_WEIGHTS, RECALL_WEIGHTS, CommandChooser
+from nc_gym.traces.commands import (
+    ARCHIVE_WEIGHTS,
+    DRILL_WEIGHTS,
+    GOAL_WEIGHTS,
+    LEDGER_WEIGHTS,
+    RECALL_WEIGHTS,
+    CommandChooser,
+)
 from nc_gym.traces.home import FAMILY_INDEX, Home
 from nc_gym.traces.mix import check_user, draw_user
 from nc_gym.traces.pieces import PieceUser
@@ -21,7 +28,7 @@ from nc_gym.traces.presses import Events, press, type_text
 from nc_gym.traces.typist import Typist
 from nc_gym.traces.words import Split, random_sum, random_word, weighted
 
-USERS: tuple[str, ...] = ("goal", "recall", "typist", "short", "drill", "pieces", "archive")
+USERS: tuple[str, ...] = ("goal", "recall", "typist", "short", "drill", "pieces", "archive", "ledger")
 DEFAULT_MIX: Mapping[str, float] = {"goal": 0.7, "recall": 0.2, "typist": 0.1}
 SHORT_STEPS = (40, 64)
 _IDLE_SHARE = 0.03
@@ -42,17 +49,22 @@ class Habits:
     complete: float = 0.02  # the last word by Tab, where a prefix is enough
     amend: float = 0.035  # one mistake in the middle, repaired with arrow keys
     tab: float = 0.0  # Tab after the command's name or all but its last letter
+    longest_word: int = 7  # in letters
 
 
 GOAL_HABITS = Habits()
 DRILL_HABITS = Habits(slip=0.0, recall=0.18, blank=0.01, cancel=0.01, kill=0.05, complete=0.08, amend=0.18, tab=0.12)
 ARCHIVE_HABITS = Habits(slip=0.035, recall=0.2, kill=0.07, amend=0.05)
+LEDGER_HABITS = Habits(
+    slip=0.0, recall=0.12, blank=0.005, cancel=0.005, kill=0.0, complete=0.04, amend=0.0, longest_word=4
+)
 _GOALS: Mapping[str, tuple[Mapping[str, float], Habits]] = {
     "goal": (GOAL_WEIGHTS, GOAL_HABITS),
     "recall": (RECALL_WEIGHTS, GOAL_HABITS),
     "short": (RECALL_WEIGHTS, GOAL_HABITS),
     "drill": (DRILL_WEIGHTS, DRILL_HABITS),
     "archive": (ARCHIVE_WEIGHTS, ARCHIVE_HABITS),
+    "ledger": (LEDGER_WEIGHTS, LEDGER_HABITS),
 }
 
 
@@ -66,7 +78,8 @@ def session_events(user: str, seed: int, index: int, split: Split, steps: int) -
 
     Args:
         user: one of ``USERS``; a "drill" user types without slips, mostly what memory and arithmetic need, an "archive"
-            user overwrites, appends to, copies and renames files and reads any of them again, early or late.
+            user overwrites, appends to, copies and renames files and reads any of them again, early or late; a
+            "ledger" user does the same with empty files and short words and looks after nearly every change.
         seed: seed of the recording.
         index: number of the session in it.
         split: which words may be typed.
@@ -113,7 +126,7 @@ class GoalUser:
         self.split = split
         self.habits = habits
         self.home = Home()
-        self.chooser = CommandChooser(rng, split, weights)
+        self.chooser = CommandChooser(rng, split, weights, habits.longest_word)
 
     def events(self) -> Events:
         """Yields (event, family) pairs without end."""
