@@ -179,6 +179,18 @@ def test_a_user_of_a_ledger_looks_at_its_files_twice_as_often_as_others_and_type
     assert sum(line.startswith(("mv ", "cp ")) for line in lines) > 2 * SESSIONS
 
 
+def test_a_user_of_a_ledger_asks_for_files_that_it_removed_or_renamed():
+    asked = 0
+    for events in sessions("ledger", "train"):
+        home = Home()
+        for line in typed_lines(events):
+            words = line.split()
+            gone = {*home.gone} - {*home.here}
+            asked += bool(words) and words[0] in ("rm", "cat", "ls") and not gone.isdisjoint(words[1:])
+            home.run(line)
+    assert asked > SESSIONS
+
+
 def test_random_typing_never_enters_what_could_hang_or_touch_anything():
     for events in sessions("typist", "train", 100):
         for line in typed_lines(events):

@@ -30,8 +30,8 @@ ARCHIVE_WEIGHTS: Mapping[str, float] = {
     "cd": 1, "arithmetic": 6, "variable": 2, "clear": 2,
 }  # fmt: skip
 LEDGER_WEIGHTS: Mapping[str, float] = {
-    "touch": 16, "redirect": 5, "overwrite": 4, "append": 10, "mv": 10, "cp": 8, "rm": 5, "ls": 34, "reread": 60,
-    "mkdir": 1, "cd": 1, "clear": 1, "arithmetic": 3,
+    "touch": 16, "redirect": 5, "overwrite": 4, "append": 10, "mv": 10, "cp": 8, "rm": 8, "ls": 34, "reread": 60,
+    "mkdir": 1, "cd": 1, "clear": 1, "arithmetic": 3, "gone": 50,
 }  # fmt: skip
 _MANY_FILES = 5
 _VARIABLES = "ABCXYZ"
@@ -60,6 +60,7 @@ class CommandChooser:
             "arithmetic": lambda home: f"echo $(({random_sum(self.rng, self.split)}))", "variable": self._variable,
             "status": self._status, "unknown": self._unknown, "wait": lambda home: "cat",
             "nest": self._nest, "overwrite": self._overwrite, "passed-on": self._passed_on, "reread": self._reread,
+            "gone": self._gone,
         }  # fmt: skip
 
     def choose(self, home: Home) -> str:
@@ -172,6 +173,15 @@ class CommandChooser:
     def _reread(self, home: Home) -> str | None:
         files = home.files()
         return f"cat {self.rng.choice(files)}" if files else None
+
+    def _gone(self, home: Home) -> str | None:
+        """Asks for a file that was removed or renamed lately, as an agent does that repeats itself."""
+        names = [name for name in home.gone[-4:] if name not in home.here]
+        if not names:
+            return None
+        name = names[-1] if self._chance(0.6) else self.rng.choice(names)
+        command = weighted(self.rng, ("rm", "cat", "ls", "mv", "cp"), (50, 20, 10, 10, 10))
+        return f"{command} {name} {self._new_name(home)}" if command in ("mv", "cp") else f"{command} {name}"
 
     def _cat_in_folder(self, home: Home) -> str:
         folder = self.rng.choice(home.folders())

@@ -30,6 +30,7 @@ class Home:
         history: entered lines, oldest first.
         variables: names of shell variables that were set.
         unread: files written since they were last shown, oldest first, as names in the working folder.
+        gone: names of files that were removed or renamed, oldest first; some may be there again.
         changed: whether the working folder's listing changed since the last ``ls``.
     """
 
@@ -39,6 +40,7 @@ class Home:
         self.history: list[str] = []
         self.variables: set[str] = set()
         self.unread: list[str] = []
+        self.gone: list[str] = []
         self.changed = False
 
     @property
@@ -110,6 +112,7 @@ class Home:
         place = self._entry(name)
         if place is not None:
             place[0].pop(place[1], None)
+            self.gone.append(name)
         if name in self.unread:
             self.unread.remove(name)
         self.changed = True

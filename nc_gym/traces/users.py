@@ -79,7 +79,8 @@ def session_events(user: str, seed: int, index: int, split: Split, steps: int) -
     Args:
         user: one of ``USERS``; a "drill" user types without slips, mostly what memory and arithmetic need, an "archive"
             user overwrites, appends to, copies and renames files and reads any of them again, early or late; a
-            "ledger" user does the same with empty files and short words and looks after nearly every change.
+            "ledger" user does the same with empty files and short words and looks after nearly every change, and
+            asks for files that are gone.
         seed: seed of the recording.
         index: number of the session in it.
         split: which words may be typed.
