@@ -191,6 +191,11 @@ def test_a_user_of_a_ledger_asks_for_files_that_it_removed_or_renamed():
     assert asked > SESSIONS
 
 
+def test_a_rambler_types_lines_of_several_rows():
+    lines = [line for events in sessions("rambler", "train", 40) for line in typed_lines(events)]
+    assert sum(len(line) > 38 for line in lines) > 15 and max(map(len, lines)) > 2 * 40
+
+
 def test_random_typing_never_enters_what_could_hang_or_touch_anything():
     for events in sessions("typist", "train", 100):
         for line in typed_lines(events):

@@ -19,7 +19,6 @@ _SIGNS = (" ", " ", " > ", " >> ", "echo $((", "+", "))")
 _EDITS = ("Backspace", "Left")
 _KNOWN = frozenset(word.strip() for word in _COMMANDS)
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
-_LONGEST = 60
 _MOST_FILES = 6
 
 
@@ -29,11 +28,15 @@ class PieceUser:
     Args:
         rng: the session's random stream.
         split: which words may be entered.
+        pieces: of a line that is joined at random, fewest and most.
+        longest: such a line in characters; from 38 on it takes more than one row of the screen.
     """
 
-    def __init__(self, rng: Random, split: Split) -> None:
+    def __init__(self, rng: Random, split: Split, pieces: tuple[int, int] = (1, 5), longest: int = 60) -> None:
         self.rng = rng
         self.split = split
+        self.pieces = pieces
+        self.longest = longest
         self.home = Home()
         self.recent: list[str] = []
 
@@ -86,7 +89,7 @@ class PieceUser:
 
     def _join(self) -> Events:
         """Enters, cancels or kills a line of random pieces."""
-        line, typed = self._pieces(self.rng.randint(1, 5))
+        line, typed = self._pieces(self.rng.randint(*self.pieces))
         yield from typed
         end = self.rng.random()
         if end < 0.08:
@@ -109,7 +112,7 @@ class PieceUser:
                 else:
                     line, at = line[:at] + piece + line[at:], at + len(piece)
                 typed += press(piece) if piece in _EDITS else type_text(piece)
-            if len(line) <= _LONGEST and self._allowed(line):
+            if len(line) <= self.longest and self._allowed(line):
                 return line, iter(typed)
 
     def _piece(self) -> str:

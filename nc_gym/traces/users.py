@@ -28,7 +28,7 @@ from nc_gym.traces.presses import Events, press, type_text
 from nc_gym.traces.typist import Typist
 from nc_gym.traces.words import Split, random_sum, random_word, weighted
 
-USERS: tuple[str, ...] = ("goal", "recall", "typist", "short", "drill", "pieces", "archive", "ledger")
+USERS: tuple[str, ...] = ("goal", "recall", "typist", "short", "drill", "pieces", "archive", "ledger", "rambler")
 DEFAULT_MIX: Mapping[str, float] = {"goal": 0.7, "recall": 0.2, "typist": 0.1}
 SHORT_STEPS = (40, 64)
 _IDLE_SHARE = 0.03
@@ -80,7 +80,7 @@ def session_events(user: str, seed: int, index: int, split: Split, steps: int) -
         user: one of ``USERS``; a "drill" user types without slips, mostly what memory and arithmetic need, an "archive"
             user overwrites, appends to, copies and renames files and reads any of them again, early or late; a
             "ledger" user does the same with empty files and short words and looks after nearly every change, and
-            asks for files that are gone.
+            asks for files that are gone; a "rambler" joins pieces to lines of up to four rows.
         seed: seed of the recording.
         index: number of the session in it.
         split: which words may be typed.
@@ -97,6 +97,8 @@ def session_events(user: str, seed: int, index: int, split: Split, steps: int) -
         stream = Typist(rng, split).events()
     elif user == "pieces":
         stream = PieceUser(rng, split).events()
+    elif user == "rambler":
+        stream = PieceUser(rng, split, pieces=(6, 24), longest=150).events()
     else:
         weights, habits = _GOALS[user]
         stream = GoalUser(rng, split, weights, habits).events()
