@@ -29,7 +29,7 @@ class PieceUser:
         rng: the session's random stream.
         split: which words may be entered.
         pieces: of a line that is joined at random, fewest and most.
-        longest: such a line in characters; from 38 on it takes more than one row of the screen.
+        longest: such a line in characters; from 37 on it takes more than one row of the screen.
     """
 
     def __init__(self, rng: Random, split: Split, pieces: tuple[int, int] = (1, 5), longest: int = 60) -> None:
