@@ -18,7 +18,7 @@ from nc_gym.traces.recorder import collect_terminal
 from nc_gym.traces.users import USERS
 from nc_gym.traces.words import SPLITS, split_of
 
-SESSIONS, STEPS, SEED = 40, 150, 5
+SESSIONS, STEPS, SEED = 60, 150, 5
 SHELL_WORDS = {*GOAL_WEIGHTS, "true", "false"}
 FILE_COMMANDS = {"touch", "mkdir", "cat", "rm", "rmdir", "mv", "cp"}
 PROMPT = re.compile(r"^(~|\w+)\$ |^> ")
