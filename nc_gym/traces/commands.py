@@ -76,10 +76,7 @@ class CommandChooser:
 
     def word(self) -> str:
         """Returns a fresh word of this user's split."""
-        while True:
-            word = random_word(self.rng, self.split)
-            if len(word) <= self.longest_word:
-                return word
+        return random_word(self.rng, self.split, self.longest_word)
 
     def _urgency(self, family: str, home: Home) -> float:
         crowded = len(home.here) > _MANY_FILES

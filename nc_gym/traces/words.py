@@ -52,13 +52,13 @@ def weighted(rng: Random, items: Sequence[T], weights: Sequence[float]) -> T:
     return rng.choices(items, weights)[0]
 
 
-def random_word(rng: Random, split: Split) -> str:
-    """Returns a word of 2-7 random letters (one in eight ends in one or two digits) that belongs to ``split``."""
+def random_word(rng: Random, split: Split, longest: int = 7) -> str:
+    """Returns a word of 2 to ``longest`` random letters (one in eight ends in one or two digits) of ``split``."""
     while True:
         word = "".join(rng.choices(_LETTERS, k=weighted(rng, _LENGTHS, _LENGTH_WEIGHTS)))
         if rng.random() < 0.125:
             word = word[:5] + "".join(rng.choices("0123456789", k=rng.choice((1, 1, 2))))
-        if split_of(word) == split:
+        if len(word) <= longest and split_of(word) == split:
             return word
 
 
