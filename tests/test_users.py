@@ -196,6 +196,18 @@ def test_a_rambler_types_lines_of_several_rows():
     assert sum(len(line) > 38 for line in lines) > 15 and max(map(len, lines)) > 2 * 40
 
 
+def test_a_mender_repairs_most_lines_in_the_middle_and_enters_half_of_them_from_there():
+    entered = repaired = in_the_middle = 0
+    for events in sessions("mender", "train"):
+        keys = [KEYS[event] for event, _ in events if KEYS[event] != "no-op"]
+        for line in " ".join(keys).split("Enter")[:-1]:
+            left, right = line.split().count("Left"), line.split().count("Right")
+            entered += 1
+            repaired += left > 0
+            in_the_middle += left > right
+    assert repaired > 0.55 * entered and 0.35 * repaired < in_the_middle < 0.65 * repaired
+
+
 def test_random_typing_never_enters_what_could_hang_or_touch_anything():
     for events in sessions("typist", "train", 100):
         for line in typed_lines(events):

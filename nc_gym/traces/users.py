@@ -28,7 +28,18 @@ from nc_gym.traces.presses import Events, press, type_text
 from nc_gym.traces.typist import Typist
 from nc_gym.traces.words import Split, random_sum, random_word, weighted
 
-USERS: tuple[str, ...] = ("goal", "recall", "typist", "short", "drill", "pieces", "archive", "ledger", "rambler")
+USERS: tuple[str, ...] = (
+    "goal",
+    "recall",
+    "typist",
+    "short",
+    "drill",
+    "pieces",
+    "archive",
+    "ledger",
+    "rambler",
+    "mender",
+)
 DEFAULT_MIX: Mapping[str, float] = {"goal": 0.7, "recall": 0.2, "typist": 0.1}
 SHORT_STEPS = (40, 64)
 _IDLE_SHARE = 0.03
@@ -58,6 +69,7 @@ ARCHIVE_HABITS = Habits(slip=0.035, recall=0.2, kill=0.07, amend=0.05)
 LEDGER_HABITS = Habits(
     slip=0.0, recall=0.12, blank=0.005, cancel=0.005, kill=0.0, complete=0.04, amend=0.0, longest_word=4
 )
+MENDER_HABITS = Habits(slip=0.0, recall=0.05, blank=0.0, cancel=0.0, kill=0.03, complete=0.0, amend=0.75)
 _GOALS: Mapping[str, tuple[Mapping[str, float], Habits]] = {
     "goal": (GOAL_WEIGHTS, GOAL_HABITS),
     "recall": (RECALL_WEIGHTS, GOAL_HABITS),
@@ -65,6 +77,7 @@ _GOALS: Mapping[str, tuple[Mapping[str, float], Habits]] = {
     "drill": (DRILL_WEIGHTS, DRILL_HABITS),
     "archive": (ARCHIVE_WEIGHTS, ARCHIVE_HABITS),
     "ledger": (LEDGER_WEIGHTS, LEDGER_HABITS),
+    "mender": (GOAL_WEIGHTS, MENDER_HABITS),
 }
 
 
@@ -80,7 +93,8 @@ def session_events(user: str, seed: int, index: int, split: Split, steps: int) -
         user: one of ``USERS``; a "drill" user types without slips, mostly what memory and arithmetic need, an "archive"
             user overwrites, appends to, copies and renames files and reads any of them again, early or late; a
             "ledger" user does the same with empty files and short words and looks after nearly every change, and
-            asks for files that are gone; a "rambler" joins pieces to lines of up to four rows.
+            asks for files that are gone; a "rambler" joins pieces to lines of up to four rows; a "mender" makes a
+            mistake in the middle of most lines and repairs it.
         seed: seed of the recording.
         index: number of the session in it.
         split: which words may be typed.
