@@ -208,6 +208,20 @@ def test_a_mender_repairs_most_lines_in_the_middle_and_enters_half_of_them_from_
     assert repaired > 0.55 * entered and 0.35 * repaired < in_the_middle < 0.65 * repaired
 
 
+def test_a_journal_user_reads_files_of_several_lines_far_more_often_than_others():
+    def read(user: str) -> int:
+        found = 0
+        for events in sessions(user, "train", 60):
+            home = Home()
+            for line in typed_lines(events):
+                command, _, name = line.partition(" ")
+                found += command == "cat" and name in home.files() and int(str(home.here[name])) >= 2
+                home.run(line)
+        return found
+
+    assert read("journal") > 4 * read("goal")
+
+
 def test_random_typing_never_enters_what_could_hang_or_touch_anything():
     for events in sessions("typist", "train", 100):
         for line in typed_lines(events):

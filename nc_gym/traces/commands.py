@@ -33,6 +33,10 @@ LEDGER_WEIGHTS: Mapping[str, float] = {
     "touch": 16, "redirect": 5, "overwrite": 4, "append": 10, "mv": 10, "cp": 8, "rm": 8, "ls": 34, "reread": 60,
     "mkdir": 1, "cd": 1, "clear": 1, "arithmetic": 3, "gone": 50,
 }  # fmt: skip
+JOURNAL_WEIGHTS: Mapping[str, float] = {
+    "redirect": 10, "append": 26, "overwrite": 3, "passed-on": 8, "cp": 6, "mv": 6, "touch": 4, "rm": 3, "ls": 8,
+    "reread": 40, "clear": 1,
+}  # fmt: skip
 _MANY_FILES = 5
 _VARIABLES = "ABCXYZ"
 

@@ -17,6 +17,7 @@ from nc_gym.traces.commands import (
     ARCHIVE_WEIGHTS,
     DRILL_WEIGHTS,
     GOAL_WEIGHTS,
+    JOURNAL_WEIGHTS,
     LEDGER_WEIGHTS,
     RECALL_WEIGHTS,
     CommandChooser,
@@ -39,6 +40,7 @@ USERS: tuple[str, ...] = (
     "ledger",
     "rambler",
     "mender",
+    "journal",
 )
 DEFAULT_MIX: Mapping[str, float] = {"goal": 0.7, "recall": 0.2, "typist": 0.1}
 SHORT_STEPS = (40, 64)
@@ -70,6 +72,9 @@ LEDGER_HABITS = Habits(
     slip=0.0, recall=0.12, blank=0.005, cancel=0.005, kill=0.0, complete=0.04, amend=0.0, longest_word=4
 )
 MENDER_HABITS = Habits(slip=0.0, recall=0.05, blank=0.0, cancel=0.0, kill=0.03, complete=0.0, amend=0.75)
+JOURNAL_HABITS = Habits(
+    slip=0.0, recall=0.25, blank=0.0, cancel=0.0, kill=0.0, complete=0.02, amend=0.0, longest_word=5
+)
 _GOALS: Mapping[str, tuple[Mapping[str, float], Habits]] = {
     "goal": (GOAL_WEIGHTS, GOAL_HABITS),
     "recall": (RECALL_WEIGHTS, GOAL_HABITS),
@@ -78,6 +83,7 @@ _GOALS: Mapping[str, tuple[Mapping[str, float], Habits]] = {
     "archive": (ARCHIVE_WEIGHTS, ARCHIVE_HABITS),
     "ledger": (LEDGER_WEIGHTS, LEDGER_HABITS),
     "mender": (GOAL_WEIGHTS, MENDER_HABITS),
+    "journal": (JOURNAL_WEIGHTS, JOURNAL_HABITS),
 }
 
 
@@ -94,7 +100,8 @@ def session_events(user: str, seed: int, index: int, split: Split, steps: int) -
             user overwrites, appends to, copies and renames files and reads any of them again, early or late; a
             "ledger" user does the same with empty files and short words and looks after nearly every change, and
             asks for files that are gone; a "rambler" joins pieces to lines of up to four rows; a "mender" makes a
-            mistake in the middle of most lines and repairs it.
+            mistake in the middle of most lines and repairs it; a "journal" user adds line after line to its files,
+            copies and renames them, and reads them after nearly every change.
         seed: seed of the recording.
         index: number of the session in it.
         split: which words may be typed.
