@@ -199,9 +199,8 @@ def test_a_rambler_types_lines_of_several_rows():
 def test_a_mender_repairs_most_lines_in_the_middle_and_enters_half_of_them_from_there():
     entered = repaired = in_the_middle = 0
     for events in sessions("mender", "train"):
-        keys = [KEYS[event] for event, _ in events if KEYS[event] != "no-op"]
-        for line in " ".join(keys).split("Enter")[:-1]:
-            left, right = line.split().count("Left"), line.split().count("Right")
+        for line in " ".join(KEYS[event] for event, _ in events).split("Enter")[:-1]:
+            left, right = line.count("Left"), line.count("Right")
             entered += 1
             repaired += left > 0
             in_the_middle += left > right

@@ -30,18 +30,8 @@ from nc_gym.traces.typist import Typist
 from nc_gym.traces.words import Split, random_sum, random_word, weighted
 
 USERS: tuple[str, ...] = (
-    "goal",
-    "recall",
-    "typist",
-    "short",
-    "drill",
-    "pieces",
-    "archive",
-    "ledger",
-    "rambler",
-    "mender",
-    "journal",
-)
+    "goal", "recall", "typist", "short", "drill", "pieces", "archive", "ledger", "rambler", "mender", "journal",
+)  # fmt: skip
 DEFAULT_MIX: Mapping[str, float] = {"goal": 0.7, "recall": 0.2, "typist": 0.1}
 SHORT_STEPS = (40, 64)
 _IDLE_SHARE = 0.03
