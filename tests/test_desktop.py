@@ -148,6 +148,20 @@ def test_two_clicks_make_a_double_click_only_as_one_event(machine: XDesktop) -> 
     assert machine.windows(0)[0].width == 312
 
 
+def test_a_maximised_window_remembers_the_box_that_it_goes_back_to_when_it_is_dragged(machine: XDesktop) -> None:
+    do(machine, TERMINAL, "left click")
+    (before,) = machine.windows(0)
+    box = (before.x, before.y, before.width, before.height)
+    assert before.normal == box
+    do(machine, (60, 18), "double click")
+    (large,) = machine.windows(0)
+    assert large.width == 312 and large.normal == box
+    do(machine, (100, 8), "left press")
+    do(machine, (120, 12))
+    (dragged,) = machine.windows(0)
+    assert (dragged.x, dragged.y, dragged.width, dragged.height) == dragged.normal == box
+
+
 def test_pointer_is_drawn_where_it_points_and_follows_the_shape(machine: XDesktop) -> None:
     do(machine, TERMINAL, "left click")
     shapes = set()

@@ -71,6 +71,14 @@ def test_a_recording_lists_the_windows_that_a_plan_is_made_for_however_little_ch
     assert slight > 5
 
 
+def test_a_recording_lists_the_windows_after_every_event_that_changes_the_screen(recording: Path) -> None:
+    for index in range(4):
+        path = trace_path(recording, index)
+        windows, screens = read_trace(path).windows, list(read_screens(path, pointer=False))
+        changed = {k for k in range(len(screens) - 1) if (screens[k] != screens[k + 1]).any()}
+        assert changed and changed <= set(windows)
+
+
 def test_recording_goes_on_where_it_stopped(recording: Path) -> None:
     path = trace_path(recording, 1)
     before = trace_path(recording, 2).stat().st_mtime_ns
@@ -93,7 +101,7 @@ def small(tmp_path: Path) -> Path:
     video.close()
     trace = DesktopTrace({"seed": 0, "split": "train"}, [(0, 3, 0)], [(1, 2, 3, 0), (1, 2, 0, 5)], ["a", "b"])
     trace.pointers += [(4, 11, 0), (4, 11, 0)]
-    trace.windows[1] = [Window("Term", 8, 24, 192, 128, False, True, 0)]
+    trace.windows[1] = [Window("Term", 4, 16, 312, 192, False, True, 0, (8, 24, 192, 128))]
     from nc_gym.machines.pointer import Sprite
 
     trace.sprites = [Sprite(rng.integers(0, 256, (5, 4, 4), np.uint8), (1, 2))]
@@ -110,7 +118,7 @@ def test_video_is_lossless_even_for_noise(small: Path) -> None:
 def test_lines_are_read_as_they_were_written(small: Path) -> None:
     trace = read_trace(small)
     assert trace.events == [(1, 2, 3, 0), (1, 2, 0, 5)] and trace.purposes == ["a", "b"]
-    assert trace.windows == {1: [Window("Term", 8, 24, 192, 128, False, True, 0)]}
+    assert trace.windows == {1: [Window("Term", 4, 16, 312, 192, False, True, 0, (8, 24, 192, 128))]}
     assert trace.sprites[0].hot == (1, 2) and trace.sprites[0].pixels.shape == (5, 4, 4)
 
 

@@ -87,7 +87,7 @@ class PatchRuntime:
         if len(awake):
             known, pointer, moved = tokens.windows[awake, 0], event[awake, :2], tokens.moved[awake, 0]
             windows = self.network.table(h[awake], known, pointer, moved).table()
-            state.windows[active[awake]] = windows  # recordings list windows only where much changes
+            state.windows[active[awake]] = windows  # recordings list windows only where the screen changes
             told = h[awake] + self.network.told(windows, pointer)
             self._paint(state, active[awake], told, Outlook(**{k: v[awake] for k, v in vars(outlook).items()}),
                         event[awake], before[awake])  # fmt: skip

@@ -15,6 +15,8 @@ class Window:
         minimized: whether it is only in the task list.
         active: whether it has the keyboard.
         task: its place in the task list, from 0.
+        normal: x, y, width, height to which it returns when it is no longer maximised: those it had when it was last
+            listed and not maximised. None in recordings made before windows were asked for it.
     """
 
     title: str
@@ -25,3 +27,4 @@ class Window:
     minimized: bool
     active: bool
     task: int
+    normal: tuple[int, int, int, int] | None = None

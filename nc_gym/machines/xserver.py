@@ -120,6 +120,7 @@ class XServer:
         self._fixes.SelectCursorInput(self._root, xcffib.xfixes.CursorNotifyMask.DisplayCursor)
         self._keycodes = self._read_keymap()
         self._atoms: dict[str, int] = {}
+        self._normal: dict[int, tuple[int, int, int, int]] = {}  # of the windows that were listed last
         self._see_sprite()
 
     def _reply(self, cookie: xcffib.Cookie) -> xcffib.Reply:
@@ -235,19 +236,21 @@ class XServer:
     def _ask_windows(self) -> list[Window]:
         active = self._property(self._root, "_NET_ACTIVE_WINDOW")
         listed = self._property(self._root, "_NET_CLIENT_LIST")
-        hidden, state = self._atom("_NET_WM_STATE_HIDDEN"), self._atom("_NET_WM_STATE")
+        hidden, large = self._atom("_NET_WM_STATE_HIDDEN"), self._atom("_NET_WM_STATE_MAXIMIZED_HORZ")
         frames = list(self._reply(self._core.QueryTree(self._root)).children)
+        state = self._atom("_NET_WM_STATE")
         requests = [self._ask_about(window, state) for window in listed]  # all at once: one round trip
         self._reply(self._core.GetInputFocus())
         stack: dict[int, Window] = {}
+        normal: dict[int, tuple[int, int, int, int]] = {}
         for task, (window, (tree, size, place, name, states)) in enumerate(zip(listed, requests, strict=True)):
             box, corner = size.reply(), place.reply()
-            minimized = hidden in _numbers(states.reply())
+            sides, held = (corner.dst_x, corner.dst_y, box.width, box.height), _numbers(states.reply())
+            normal[window] = self._normal.get(window, sides) if large in held else sides
             title = bytes(_numbers(name.reply())).decode("latin-1")
             frame = frames.index(tree.reply().parent)
-            stack[frame] = Window(
-                title, corner.dst_x, corner.dst_y, box.width, box.height, minimized, window in active, task
-            )
+            stack[frame] = Window(title, *sides, hidden in held, window in active, task, normal[window])
+        self._normal = normal
         return [stack[frame] for frame in sorted(stack)]
 
     def _ask_about(self, window: int, state: int) -> tuple[xcffib.Cookie, ...]:

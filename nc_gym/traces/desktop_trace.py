@@ -1,7 +1,7 @@
 """Reads and writes recordings of desktop sessions: NAME.jsonl and NAME.mkv.
 
 The first line of the JSON file is the header, then comes one line per event: the event, what the user meant by it,
-where the pointer was after it and with which image, and the window list where much of the screen changed. Frame 0 of
+where the pointer was after it and with which image, and the window list where the screen changed. Frame 0 of
 the video is the screen after the boot, frame k the settled screen after event k, without the pointer, which is drawn
 from the line. The video is lossless (H.264 on RGB, between frames); checksums in the header cover frames and lines.
 """
@@ -132,10 +132,15 @@ def read_trace(path: Path) -> DesktopTrace:
             trace.purposes.append(line["purpose"])
             trace.pointers.append(tuple(line["pointer"]))
             if "windows" in line:
-                trace.windows[number] = [Window(**entry) for entry in line["windows"]]
+                trace.windows[number] = [_window(entry) for entry in line["windows"]]
     except (ValueError, LookupError, TypeError, zlib.error) as error:
         raise TraceError(_complaint(path, f"it cannot be parsed ({type(error).__name__}: {error})")) from error
     return trace
+
+
+def _window(entry: dict[str, Any]) -> Window:
+    normal = entry.pop("normal", None)
+    return Window(**entry, normal=normal and tuple(normal))
 
 
 def read_screens(path: Path, pointer: bool = True) -> Iterator[NDArray[np.uint8]]:
