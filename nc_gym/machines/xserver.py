@@ -236,20 +236,19 @@ class XServer:
     def _ask_windows(self) -> list[Window]:
         active = self._property(self._root, "_NET_ACTIVE_WINDOW")
         listed = self._property(self._root, "_NET_CLIENT_LIST")
-        hidden, large = self._atom("_NET_WM_STATE_HIDDEN"), self._atom("_NET_WM_STATE_MAXIMIZED_HORZ")
+        state, hidden, large = (self._atom(f"_NET_WM_STATE{name}") for name in ("", "_HIDDEN", "_MAXIMIZED_HORZ"))
         frames = list(self._reply(self._core.QueryTree(self._root)).children)
-        state = self._atom("_NET_WM_STATE")
         requests = [self._ask_about(window, state) for window in listed]  # all at once: one round trip
         self._reply(self._core.GetInputFocus())
         stack: dict[int, Window] = {}
         normal: dict[int, tuple[int, int, int, int]] = {}
         for task, (window, (tree, size, place, name, states)) in enumerate(zip(listed, requests, strict=True)):
             box, corner = size.reply(), place.reply()
-            sides, held = (corner.dst_x, corner.dst_y, box.width, box.height), _numbers(states.reply())
-            normal[window] = self._normal.get(window, sides) if large in held else sides
+            sides, now = (corner.dst_x, corner.dst_y, box.width, box.height), _numbers(states.reply())
+            normal[window] = self._normal.get(window, sides) if large in now else sides
             title = bytes(_numbers(name.reply())).decode("latin-1")
             frame = frames.index(tree.reply().parent)
-            stack[frame] = Window(title, *sides, hidden in held, window in active, task, normal[window])
+            stack[frame] = Window(title, *sides, hidden in now, window in active, task, normal[window])
         self._normal = normal
         return [stack[frame] for frame in sorted(stack)]
 

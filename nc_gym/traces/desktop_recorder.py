@@ -114,9 +114,12 @@ class _Session:
     def next_act(self) -> Act:
         """Returns the user's next event."""
         while not self._queue:
-            windows = self._machine.windows(self._row)
-            if self._trace.events:
-                self._trace.windows[len(self._trace.events) - 1] = windows
+            last = len(self._trace.events) - 1
+            windows = self._trace.windows.get(last)  # there if that event changed the screen
+            if windows is None:
+                windows = self._machine.windows(self._row)
+                if self._trace.events:
+                    self._trace.windows[last] = windows
             self._queue.extend(self._user.plan(windows))
         return self._queue.popleft()
 
