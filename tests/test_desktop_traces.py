@@ -208,6 +208,19 @@ def test_a_clerk_reads_the_files_it_wrote_and_computes_wherever_the_pointer_is()
     assert sums > 50
 
 
+def test_an_accountant_opens_the_calculator_and_computes_by_keys_and_by_clicks() -> None:
+    user = make_user("accountant", 0, 0, "train")
+    desk = Window("Calc", 128, 48, 184, 148, False, True, 1)
+    opened = [plan[0].purpose for plan in (user.plan([]) for _ in range(100))]
+    assert opened.count("open Calc") > 80
+    acts = [act for _ in range(200) for act in user.plan([desk])]
+    assert sum(act.purpose == "compute" for act in acts) > 0.8 * len(acts)
+    clicked = [act.event for act in acts if act.purpose == "compute" and BUTTONS[act.event[2]] == "left click"]
+    typed = [act.event for act in acts if act.purpose == "compute" and KEYS[act.event[3]] == "Enter"]
+    assert len(clicked) > 100 and len(typed) > 100
+    assert all(32 <= column < 78 and 12 <= row < 49 for column, row, *_ in clicked)  # in the window, by tiles of 4
+
+
 def test_a_tidy_user_raises_a_window_from_the_task_list_and_closes_it() -> None:
     user = make_user("tidy", 0, 0, "train")
     windows = [

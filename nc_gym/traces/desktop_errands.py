@@ -1,9 +1,9 @@
-"""Five desktop users that keep no human pace, as environments and agents do.
+"""Six desktop users that keep no human pace, as environments and agents do.
 
 One is in a hurry: throws windows in one jump, opens the next program at once. One does nothing for hundreds of events.
 One works at the keyboard: writes files and reads them again, adds and subtracts numbers, wherever the pointer is. One
-opens windows only to close them again, so that it shows which one comes next. One arranges windows: sizes, drops,
-maximises, minimises and restores them.
+keeps to the calculator. One opens windows only to close them again, so that it shows which one comes next. One arranges
+windows: sizes, drops, maximises, minimises and restores them.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ class ErrandUser(GoalUser):
             return super().plan(windows)
         return self._hand.taken()
 
-    def _launch(self) -> None:
-        """Clicks on a launcher without any way there."""
-        title = self.rng.choice(list(LAUNCHERS))
+    def _launch(self, *titles: str) -> None:
+        """Clicks on one of the launchers, or of those of ``titles``, without any way there."""
+        title = self.rng.choice(titles or list(LAUNCHERS))
         x, y = LAUNCHERS[title]
         spread = self.rng.choice((0, 8))
         at = x + self.rng.randint(-spread, spread), y + self.rng.randint(-spread, spread)
@@ -113,6 +113,25 @@ class ClerkUser(ErrandUser):
         """Types one or more sums or differences, each over the last one's result."""
         for _ in range(self.rng.randint(1, 3)):
             self._hand.type(random_sum(self.rng, self.split) + "\n", "compute")
+
+
+class AccountantUser(ClerkUser):
+    """A clerk that hardly leaves the calculator, typing there or clicking on its buttons."""
+
+    def plan(self, windows: Sequence[Window]) -> list[Act]:
+        """See ``GoalUser``."""
+        calculators = [window for window in windows if window.title == "Calc"]
+        if self.rng.random() < 0.1:
+            return super().plan(windows)
+        if not calculators:
+            self._launch("Calc")
+        elif not calculators[-1].active:
+            self._raise_at_once(calculators[-1])
+        elif self.rng.random() < 0.6:
+            self._sums()
+        else:
+            self._compute(calculators[-1])
+        return self._hand.taken()
 
 
 class TidyUser(ErrandUser):

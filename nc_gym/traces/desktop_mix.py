@@ -6,16 +6,17 @@ from collections.abc import Mapping
 from random import Random
 from typing import TypeAlias
 
-from nc_gym.traces.desktop_errands import ArrangerUser, ClerkUser, ErrandUser, TidyUser, WaitingUser
+from nc_gym.traces.desktop_errands import AccountantUser, ArrangerUser, ClerkUser, ErrandUser, TidyUser, WaitingUser
 from nc_gym.traces.desktop_users import GoalUser, RandomUser
 from nc_gym.traces.mix import check_user, draw_user
 from nc_gym.traces.words import Split
 
 DesktopUser: TypeAlias = "GoalUser | RandomUser"
-USERS: tuple[str, ...] = ("goal", "slow", "fast", "errand", "waiting", "clerk", "tidy", "arranger")
+# Shards name a user by its place here: new ones come last.
+USERS: tuple[str, ...] = ("goal", "slow", "fast", "errand", "waiting", "clerk", "tidy", "arranger", "accountant")
 _GOALS: Mapping[str, type[GoalUser]] = {
-    "goal": GoalUser, "errand": ErrandUser, "waiting": WaitingUser, "clerk": ClerkUser, "tidy": TidyUser,
-    "arranger": ArrangerUser,
+    "goal": GoalUser, "errand": ErrandUser, "waiting": WaitingUser, "clerk": ClerkUser,
+    "accountant": AccountantUser, "tidy": TidyUser, "arranger": ArrangerUser,
 }  # fmt: skip
 DEFAULT_MIX: Mapping[str, float] = {"goal": 0.8, "slow": 0.1, "fast": 0.1}
 
