@@ -59,8 +59,8 @@ def parts(config: NeuralComputerConfig) -> dict[str, str]:
         f"{c.num_kv_heads} key/value heads, ring of {c.memory_tokens} tokens; reads where the pointer is "
         "and the tiles around it",
         "outlook": "names the pointer's place and image, the motion, and whether anything changes",
-        "table": f"names the {c.windows} topmost windows after an event: state, title, place in the task list, sides; "
-        "the log reads them before the next",
+        "table": f"names the {c.windows} topmost windows after an event: state, title, place in the task list, box, "
+        "and the box it goes back to when it is no longer maximised; the log reads them before the next",
         "told": "tells scout, painter and denoiser which windows there are after the event",
         "scout": f"sees the pointer as heat maps and names the damaged patches, {c.scout_layers} layers, "
         f"width {c.scout_width}",

@@ -83,7 +83,9 @@ def desktop_speed(result: dict[str, Any]) -> str:
 
     names = ("neural", "neural_batch", "neural_environment", "real", "real_environment")
     rows = [cells(name, result[name]) for name in names if result.get(name) is not None]
-    return f"{table(('desktop', 'rows', 'steps/s', 'pointer move', 'window opening'), rows)}\n\n{flatness(result)}."
+    speeds = table(("desktop", "rows", "steps/s", "pointer move", "window opening"), rows)
+    when = _when(result["weights"]["sha256"], "nc_gym/Desktop-v0")
+    return f"{speeds}\n\n{flatness(result)}.{when}"
 
 
 def _calls_sentence(result: dict[str, Any]) -> str:
@@ -217,6 +219,12 @@ def _older(weights_sha256: str | None, env: str) -> str | None:
     return None if weights_sha256 in (shipped, None) else f"older weights {weights_sha256[:8]}"
 
 
+def _when(weights_sha256: str | None, env: str) -> str:
+    """Says so, in a sentence, if a number was measured in other weights than those that now ship."""
+    older = _older(weights_sha256, env)
+    return f" Measured in {older}, not those that ship now." if older else ""
+
+
 def _trained(result: dict[str, Any]) -> str:
     """Says what an agent was trained with if that is not the shipped weights and the training episodes."""
     training = result["training"]
@@ -231,8 +239,7 @@ def transfer(result: dict[str, Any]) -> str:
     """Returns the summary and the main table of ``docs/transfer.json``."""
     from nc_gym.transfer_report import headline, tasks_table
 
-    older = _older(result["weights_sha256"], result["tasks"][0]["env"])
-    when = f" Measured in {older}, not those that ship now." if older else ""
+    when = _when(result["weights_sha256"], result["tasks"][0]["env"])
     return f"{headline(result)}{when} [Everything](docs/transfer.md).\n\n{tasks_table(result)}"
 
 

@@ -158,6 +158,9 @@ def test_training_reads_what_the_computer_read(computer, events, tmp_path, monke
     with torch.inference_mode():
         own = {"moved": batch["event"][..., :2] - torch.from_numpy(pointer[:, :-1, :2])}
         own["windows_in"] = torch.stack([torch.zeros_like(states[0].windows), *(s.windows for s in states[:-1])], 1)
+        own["since"] = batch["event"][..., :2] - torch.stack(
+            [torch.zeros_like(states[0].held_at), *(s.held_at for s in states[:-1])], 1
+        )
         assert len(own["windows_in"].unique()) > 10
         h, _, _, damaged, _ = log_terms(computer.network, batch | own, encoded)
     assert torch.allclose(h.view(6, T, -1), torch.stack(seen, 1), atol=1e-4)

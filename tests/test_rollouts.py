@@ -13,6 +13,7 @@ from nc_gym.computer.batches import save_whole
 from nc_gym.computer.patch_batches import PatchData
 from nc_gym.computer.patch_objective import losses
 from nc_gym.computer.patches import PatchFile, grid, link_patches
+from nc_gym.computer.window_table import FIELDS
 from tests.tiny_desktop import CODES, random_events, tiny_config, tiny_desktop, write_shard
 
 N, T = 5, 9
@@ -29,7 +30,7 @@ def shards(tmp_path: Path) -> list[Path]:
         for t in range(T):
             frames[:, t + 1] = np.where(rng.random((N, config.num_tiles)) < 0.02, rng.integers(CODES), frames[:, t])
         path = tmp_path / f"shard-0000{k}.npz"
-        windows = rng.integers(1, 60, (N, T, 4, 7))
+        windows = rng.integers(1, 60, (N, T, 4, len(FIELDS)))
         sprites = np.zeros((N, T + 1), np.int64)
         paths.append(write_shard(path, tiny_desktop().network, frames, events, sprites, windows))
     return paths
@@ -54,7 +55,7 @@ def test_a_rolled_session_shows_what_the_computer_drew_and_aims_at_what_is_true(
         assert (file.codes[file.goal_shown(s, config.num_patches)] == true.codes[states]).all()
         assert (true.goal_shown(s, config.num_patches) == states).all()
     state = computer.boot(torch.arange(3), torch.zeros(3, dtype=torch.int64))
-    drew, said = False, file.said.reshape(N, T, 4, 7)
+    drew, said = False, file.said.reshape(N, T, 4, len(FIELDS))
     for t in range(T):
         computer.step(state, torch.from_numpy(true.events.reshape(N, T, 4)[:3, t].astype(np.int64)))
         for s in range(3):

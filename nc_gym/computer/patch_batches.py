@@ -21,6 +21,7 @@ from nc_gym.computer.objective import Batch
 from nc_gym.computer.patch_geometry import tiles_near
 from nc_gym.computer.patch_network import PatchNetwork
 from nc_gym.computer.patches import PatchFile, link_patches, read_patch_shard
+from nc_gym.computer.window_table import BOXES
 
 SPARE_PATCHES = 4  # unchanged patches that the painter gets per event, as a scout may be wrong
 MOST_PATCHES = 40  # changed patches that the painter gets per event, drawn at random: it paints each by itself
@@ -155,6 +156,8 @@ class PatchData:
         near = file.codes[file.state[shown[np.arange(T)[:, None], patch]], inner]
         counts = file.goal_hi[first : first + T] - file.goal_lo[first : first + T]
         windows = file.windows[first : first + T]
+        known = _known_tables(file.said[first : first + T], rng if stale else None)
+        held, held_at = _held(known, events)
         changed = np.arange(file.lo[first], file.hi[first + T - 1])
         log = {
             "event": events,
@@ -166,7 +169,9 @@ class PatchData:
             "motion": file.motion[first : first + T],
             "changes": (counts > 0).astype(np.int64),
             "windows": windows,
-            "windows_in": _known_tables(file.said[first : first + T], rng if stale else None),
+            "windows_in": known,
+            "held": held,
+            "since": events[:, :2] - held_at,
             "change_state": changed,
             "change_event": file.when[changed].astype(np.int64),
             "damage_place": file.goal_place[file.goal_lo[first] : file.goal_hi[first + T - 1]].astype(np.int64),
@@ -241,7 +246,8 @@ class PatchData:
 
 
 _PER_TOKEN = (
-    "event", "moved", "before", "sprite_in", "sprite", "near", "motion", "changes", "windows", "windows_in",
+    "event", "moved", "before", "sprite_in", "sprite", "near", "motion", "changes", "windows", "windows_in", "held",
+    "since",
 )  # fmt: skip
 
 
@@ -289,6 +295,20 @@ def _known_tables(said: NDArray[np.uint8], rng: np.random.Generator | None) -> N
         for t in changing[rng.random(len(changing)) < MISSED]:
             known[t + 1 : t + 1 + rng.integers(1, RECENT + 1)] = true[t]
     return known
+
+
+def _held(known: NDArray[np.uint8], events: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Returns the windows' boxes (T, K, 4) and the pointer (T, 2) after the last event with a button before each event.
+
+    Args:
+        known: the tables before each event, (T, K, FIELDS).
+        events: (T, 4).
+    """
+    last = np.maximum.accumulate(np.where(events[:, 2] > 0, np.arange(len(events)), -1))
+    last = np.concatenate([[-1], last[:-1]])
+    none = last < 0
+    held = known[(last + 1).clip(max=len(known) - 1)][..., BOXES]
+    return np.where(none[:, None, None], 0, held), np.where(none[:, None], 0, events[last, :2])
 
 
 def _pad(arrays: list[NDArray], length: int) -> NDArray:

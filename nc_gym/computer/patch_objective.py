@@ -57,8 +57,9 @@ def log_terms(
     B, T = batch["valid"].shape
     token, last = batch["change_token"], batch["change_token"] % T == T - 1
     before = net.changes(encoded[batch["change_state"][~last]], batch["change_place"][~last], token[~last] + 1, B * T)
-    names = {"event": "event", "moved": "moved", "sprite": "sprite_in", "near": "near", "windows": "windows_in"}
-    tokens = PointerTokens(**{k: batch[v] for k, v in names.items()}, drawn=before.view(B, T, -1))
+    inputs = {k: batch[k] for k in ("event", "moved", "since", "near")}
+    inputs |= {"sprite": batch["sprite_in"], "windows": batch["windows_in"]}
+    tokens = PointerTokens(**inputs, drawn=before.view(B, T, -1))
     h = net.log(tokens).flatten(0, 1)
     valid = batch["valid"].flatten()
     outlook, events = net.outlook(h, batch["moved"].flatten(0, 1)), valid.sum()
@@ -66,8 +67,10 @@ def log_terms(
     def ce(logits: Tensor, target: Tensor) -> Tensor:
         return F.cross_entropy(logits[valid].float(), target.flatten()[valid], reduction="sum") / events
 
-    known, pointer, moved, now = (batch[k].flatten(0, 1) for k in ("windows_in", "event", "moved", "windows"))
-    table = net.table(h, known, pointer[:, :2], moved)
+    known, pointer, held, since, now = (
+        batch[k].flatten(0, 1) for k in ("windows_in", "event", "held", "since", "windows")
+    )
+    table = net.table(h, known, pointer[:, :2], held, since)
 
     c = net.config
     damaged = torch.zeros(B * T, c.num_patches, device=h.device)

@@ -19,6 +19,7 @@ from nc_gym.computer.patch_network import SPRITE_SIDE, PatchNetwork
 from nc_gym.computer.pointer_log import Outlook, PointerTokens
 from nc_gym.computer.sampler import FlowSampler, row_noise
 from nc_gym.computer.state import PatchState
+from nc_gym.computer.window_table import BOXES
 
 TILES_AT_ONCE = 512  # that are denoised: the odds of their codes stay in the cache of a CPU
 
@@ -85,13 +86,20 @@ class PatchRuntime:
         state.changes[active] = 0.0
         awake = torch.nonzero(outlook.changes.argmax(-1))[:, 0]
         if len(awake):
-            known, pointer, moved = tokens.windows[awake, 0], event[awake, :2], tokens.moved[awake, 0]
-            windows = self.network.table(h[awake], known, pointer, moved).table()
+            known, pointer, since = tokens.windows[awake, 0], event[awake, :2], tokens.since[awake, 0]
+            windows = self.network.table(h[awake], known, pointer, state.held[active[awake]], since).table()
             state.windows[active[awake]] = windows  # recordings list windows only where the screen changes
             told = h[awake] + self.network.told(windows, pointer)
             self._paint(state, active[awake], told, Outlook(**{k: v[awake] for k, v in vars(outlook).items()}),
                         event[awake], before[awake])  # fmt: skip
+        self._hold(state, event, active)
         state.events[active] += 1
+
+    def _hold(self, state: PatchState, event: Tensor, active: Tensor) -> None:
+        """Notes where the windows and the pointer are when a button does something: it may take hold of one."""
+        hold = event[:, 2:3] > 0  # no host sync
+        state.held[active] = torch.where(hold[..., None], state.windows[active][..., BOXES], state.held[active])
+        state.held_at[active] = torch.where(hold, event[:, :2], state.held_at[active])
 
     def _tokens(self, state: PatchState, event: Tensor, active: Tensor) -> PointerTokens:
         """Returns the log's next input of each row, (A, 1)."""
@@ -99,8 +107,8 @@ class PatchRuntime:
         row, column = tile_at(self.config, patch, inner)
         codes = state.codes[active[:, None], row * self.config.tile_columns + column]
         near = torch.where(inside, codes, self.config.num_codes)
-        moved = event[:, :2] - state.pointer[active, :2]
-        parts = event, moved, state.pointer[active, 2], near, state.windows[active], state.changes[active]
+        moved, since = event[:, :2] - state.pointer[active, :2], event[:, :2] - state.held_at[active]
+        parts = event, moved, since, state.pointer[active, 2], near, state.windows[active], state.changes[active]
         return PointerTokens(*(part[:, None] for part in parts))
 
     def _paint(

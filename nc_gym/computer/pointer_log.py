@@ -28,6 +28,7 @@ class PointerTokens:
 
     event: Tensor  # (M, T, 4) pointer column and row, button event, key
     moved: Tensor  # (M, T, 2) columns and rows since the event before
+    since: Tensor  # (M, T, 2) columns and rows since the last event before it with a button
     sprite: Tensor  # (M, T) image of the pointer before the event
     near: Tensor  # (M, T, NEAR * NEAR) codes around the pointer's new place, before the event
     windows: Tensor  # (M, T, K, FIELDS) the window table before the event
@@ -91,12 +92,14 @@ class PointerLog(nn.Module):
         self.column, self.row = nn.Embedding(columns, d), nn.Embedding(rows, d)
         self.button, self.key = nn.Embedding(buttons, d), nn.Embedding(keys, d)
         self.dx, self.dy = nn.Embedding(2 * columns - 1, d), nn.Embedding(2 * rows - 1, d)
+        self.since_x, self.since_y = nn.Embedding(2 * columns - 1, d), nn.Embedding(2 * rows - 1, d)
         self.sprite = nn.Embedding(config.num_sprites, d)
         self.near = nn.Embedding(config.num_codes + 1, _CODE_WIDTH)
         self.look = nn.Linear(_CODE_WIDTH * NEAR**2, d, bias=False)
         self.windows = TableReader(config)
         self.blocks = nn.ModuleList(Block(config, looks=False) for _ in range(config.num_layers))
-        for table in (self.column, self.row, self.button, self.key, self.dx, self.dy, self.sprite, self.near):
+        places = self.column, self.row, self.dx, self.dy, self.since_x, self.since_y
+        for table in (*places, self.button, self.key, self.sprite, self.near):
             nn.init.normal_(table.weight, std=0.5)
         for block in self.blocks:
             nn.init.zeros_(block.out.weight)  # type: ignore[union-attr, arg-type]  # a Block
@@ -108,6 +111,7 @@ class PointerLog(nn.Module):
         column, row, button, key = t.event.unbind(-1)
         x = self.column(column) + self.row(row) + self.button(button) + self.key(key) + self.sprite(t.sprite)
         x = x + self.dx(t.moved[..., 0] + columns - 1) + self.dy(t.moved[..., 1] + rows - 1)
+        x = x + self.since_x(t.since[..., 0] + columns - 1) + self.since_y(t.since[..., 1] + rows - 1)
         x = x + self.windows(t.windows, t.event[..., :2])
         return x + self.look(self.near(t.near).flatten(-2)) + t.drawn
 

@@ -110,6 +110,8 @@ class PatchState(RuntimeState):
         events: int64 (N,), events since the boot.
         changes: (N, d), what the last event drew, the log's next input.
         windows: int64 (N, K, FIELDS), the window table (``window_table.py``), the log's next input as well.
+        held: int64 (N, K, 4), the windows' boxes after the last event with a button, which may have taken hold of one.
+        held_at: int64 (N, 2), where the pointer was then.
     """
 
     pointer: Tensor
@@ -118,6 +120,8 @@ class PatchState(RuntimeState):
     events: Tensor
     changes: Tensor
     windows: Tensor
+    held: Tensor
+    held_at: Tensor
 
     @classmethod
     def blank(cls, config: NeuralComputerConfig, rows: int, device: torch.device, dtype: torch.dtype) -> PatchState:
@@ -133,4 +137,6 @@ class PatchState(RuntimeState):
             events=torch.zeros(rows, dtype=torch.int64, device=device),
             changes=torch.zeros(rows, config.width, dtype=dtype, device=device),
             windows=torch.zeros(rows, config.windows, len(FIELDS), dtype=torch.int64, device=device),
+            held=torch.zeros(rows, config.windows, 4, dtype=torch.int64, device=device),
+            held_at=torch.zeros(rows, 2, dtype=torch.int64, device=device),
         )

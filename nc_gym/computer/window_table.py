@@ -18,19 +18,26 @@ from torch import Tensor, nn
 
 from nc_gym.computer.config import NeuralComputerConfig
 
-FIELDS = ("state", "title", "task", "left", "top", "right", "bottom")
-CLASSES = 120  # values of a field; sides are counted in tiles,
-EDGE = 20  # from so many left of the screen and above it
-_SIDES = FIELDS.index("left")  # from here on fields are sides
-_SEEN = len(FIELDS) + 4 + 2  # fields, the sides as seen from the pointer, and where that is
+BOX = ("left", "top", "width", "height")
+FIELDS = ("state", "title", "task", *BOX, *(f"normal {side}" for side in BOX))  # normal: what a window goes back to
+CLASSES = 160  # values of a field; boxes are counted in tiles,
+EDGE = 64  # places from so many left of the screen and above it
+_NAMES, _SIDES = 3, 4  # fields: names first, then the box, then the normal box
+BOXES = slice(_NAMES, _NAMES + _SIDES)
+_SEEN = len(FIELDS) + 2 + 4 + 2  # fields, right and bottom, the sides as seen from the pointer, and where that is
 _CLASS_WIDTH, _WINDOW_WIDTH = 16, 128
 _KEPT = 6.0  # what speaks for every window staying as it is before anything is learned
+_MODES = ("kept", "along", "grown", "normal", "free")  # what a box may do, as a whole
+_STEPS = (1, 2, 3, 4)  # tiles by which a box may grow: some windows grow by whole characters
 
 
 def name_sides(windows: NDArray[np.int16], tile: int) -> NDArray[np.uint8]:
-    """Turns the sides of windows (..., FIELDS) from pixels into classes; a window that is absent is all 0."""
+    """Turns the boxes of windows (..., FIELDS) from pixels into classes; a window that is absent is all 0."""
     named = windows.astype(np.int64)
-    named[..., _SIDES:] = (named[..., _SIDES:] // tile + EDGE).clip(0, CLASSES - 1)
+    named[..., _NAMES:] //= tile
+    for first in (_NAMES, _NAMES + _SIDES):
+        named[..., first : first + 2] += EDGE  # left and top; width and height are never negative
+    named = named.clip(0, CLASSES - 1)
     return np.where(named[..., :1] == 0, 0, named).astype(np.uint8)
 
 
@@ -46,8 +53,10 @@ class WindowReader(nn.Module):
     def forward(self, table: Tensor, pointer: Tensor) -> Tensor:
         """Maps tables (..., K, FIELDS) and the pointer's columns and rows (..., 2) to (..., K, w)."""
         at = pointer[..., None, :].expand(*table.shape[:-1], 2)
-        away = (torch.cat([at, at], -1) + 2 * EDGE - table[..., _SIDES:]).clamp(0, CLASSES - 1)
-        seen = torch.cat([table, away, at], -1).where(table[..., :1] > 0, 0)
+        near = table[..., _NAMES : _NAMES + 2]
+        far = near + table[..., _NAMES + 2 : _NAMES + _SIDES]
+        away = torch.cat([at, at], -1) + 2 * EDGE - torch.cat([near, far], -1)
+        seen = torch.cat([table, far, away, at], -1).clamp(0, CLASSES - 1).where(table[..., :1] > 0, 0)
         number = seen + torch.arange(_SEEN, device=seen.device) * CLASSES
         return F.gelu(self.up(self.value(number).flatten(-2)), approximate="tanh")
 
@@ -67,39 +76,70 @@ class TableReader(WindowReader):
 
 @dataclass
 class TableOdds:
-    """How likely each table after an event is, for M events: every row is an old row, field by field kept or changed.
+    """How likely each table after an event is, for M events: every row is an old row, kept or changed.
 
-    A row's likelihood is the sum over the old rows it may come from of the product over its fields, so that all fields
-    come from one window.
+    A row's likelihood is the sum over the old rows that it may come from of the product over its parts: each of its
+    names is kept or new; its box does one of ``_MODES`` as a whole; its normal box is kept or is its new box.
     """
 
     before: Tensor  # (M, K, FIELDS) the table before
-    far: Tensor  # (M, 1, FIELDS) tiles by which sides go with the pointer, 0 for other fields
+    gone: Tensor  # (M, K, 2) where the boxes were at the last event with a button, gone as far as the pointer since
+    grown: Tensor  # (M, K, 2, STEPS) their sizes then, grown as far in whole steps
     origin: Tensor  # (M, K, K) which old row each row comes from, log probabilities
-    change: Tensor  # (M, K, FIELDS, 4) whether a field is kept, goes along, grows or is new, probabilities
-    new: Tensor  # (M, K, FIELDS, CLASSES) new values, probabilities
+    fresh: Tensor  # (M, K, 7) whether a name, or a side of a box that is free, is new, probabilities
+    mode: Tensor  # (M, K, MODES) log probabilities
+    step: Tensor  # (M, K, 2, STEPS) by which steps width and height grow, probabilities
+    settled: Tensor  # (M, K) whether the normal box is the box, probabilities
+    new: Tensor  # (M, K, 7, CLASSES) new values of names and sides, probabilities
 
     def log_likelihood(self, table: Tensor) -> Tensor:
         """Returns the log likelihood of each row of the tables (M, K, FIELDS), float32 (M, K)."""
-        kept, along, grown, new = self.change.unbind(-1)  # (M, K, FIELDS) each
-        drawn = new * self.new.gather(-1, table[..., None])[..., 0]
-        same = table[:, :, None] == self.before[:, None]  # (M, K, K, FIELDS): rows, old rows
-        went = table[:, :, None] == _moved(self.before, self.far)[:, None]
-        each = drawn[:, :, None] + kept[:, :, None] * same + (along + grown)[:, :, None] * went
-        return (self.origin + (each + 1e-9).log().sum(-1)).logsumexp(-1)
+        old, row = self.before[:, None], table[:, :, None]  # of every row (axis 1) from every old row (axis 2)
+        name, box, normal = row.split([_NAMES, _SIDES, _SIDES], -1)
+        _, old_box, old_normal = old.split([_NAMES, _SIDES, _SIDES], -1)
+        (place, size), (old_place, old_size) = box.split(2, -1), old_box.split(2, -1)
+        drawn = self.fresh * self.new.gather(-1, table[..., : _NAMES + _SIDES, None])[..., 0]  # (M, K, 7)
+        same = row[..., : _NAMES + _SIDES] == old[..., : _NAMES + _SIDES]
+        either = (drawn[:, :, None] + (1 - self.fresh)[:, :, None] * same + 1e-9).log()  # (M, K, K, 7)
+        grown = (self.step[:, :, None] * (size[..., None] == self.grown[:, None])).sum(-1)  # (M, K, K, 2)
+        possible = torch.stack([
+            _log(box == old_box),
+            _log(torch.cat([place == self.gone[:, None], size == old_size], -1)),
+            _log(place == old_place) + (grown + 1e-9).log().sum(-1),
+            _log(box == old_normal),
+            either[..., _NAMES:].sum(-1),
+        ], -1)  # as in _MODES  # fmt: skip
+        boxed = (possible + self.mode[:, :, None]).logsumexp(-1)
+        goes_back = (1 - self.settled)[:, :, None] * (normal == old_normal).all(-1)
+        settled = goes_back + (self.settled * (normal == box)[..., 0, :].all(-1))[:, :, None]
+        shown = boxed + either[..., 1:_NAMES].sum(-1) + (settled + 1e-6).log()
+        each = either[..., 0] + shown.where(name[..., 0] > 0, 0.0)  # of an absent window there is no more to say
+        return (self.origin + each).logsumexp(-1)
 
     def table(self) -> Tensor:
-        """Returns the likeliest table: of each row the likeliest origin, then the likeliest value of each field."""
-        origin = self.origin.argmax(-1)[..., None].expand(-1, -1, len(FIELDS))
-        old = self.before.gather(1, origin)
-        went = _moved(old, self.far)
-        shown = torch.stack([old, went, went], -1)
-        return (self.new * self.change[..., 3:]).scatter_add(-1, shown, self.change[..., :3]).argmax(-1)
+        """Returns the likeliest table: of each row the likeliest origin, then the likeliest value of each part."""
+        origin = self.origin.argmax(-1)[..., None]
+        old = self.before.gather(1, origin.expand(-1, -1, len(FIELDS)))
+        gone = self.gone.gather(1, origin.expand(-1, -1, 2))
+        grown = self.grown.gather(1, origin[..., None].expand(-1, -1, 2, len(_STEPS)))
+        _, box, normal = old.split([_NAMES, _SIDES, _SIDES], -1)
+        kept = old[..., : _NAMES + _SIDES, None]
+        odds = (self.new * self.fresh[..., None]).scatter_add(-1, kept, (1 - self.fresh)[..., None])
+        name, free = odds.argmax(-1).split([_NAMES, _SIDES], -1)
+        place, size = box.split(2, -1)
+        grown = grown.gather(-1, self.step.argmax(-1, keepdim=True))[..., 0]
+        along = torch.cat([gone, size], -1)
+        boxes = torch.stack([box, along, torch.cat([place, grown], -1), normal, free], -2)  # (M, K, MODES, 4)
+        agreed = (boxes[..., None, :] == boxes[..., None, :, :]).all(-1)  # modes that come to the same box
+        best = (agreed * self.mode.exp()[..., None, :]).sum(-1).argmax(-1)
+        box = boxes.gather(-2, best[..., None, None].expand(-1, -1, 1, _SIDES))[..., 0, :]
+        normal = torch.where(self.settled[..., None] > 0.5, box, normal)
+        return torch.cat([name, box, normal], -1).where(name[..., :1] > 0, 0)
 
 
-def _moved(table: Tensor, far: Tensor) -> Tensor:
-    """Moves the sides of tables (M, K, FIELDS) by ``far`` (M, 1, FIELDS)."""
-    return (table + far).clamp(0, CLASSES - 1)
+def _log(right: Tensor) -> Tensor:
+    """Returns 0 where all of (..., n) is right and -inf elsewhere."""
+    return torch.zeros(right.shape[:-1], device=right.device).masked_fill(~right.all(-1), -torch.inf)
 
 
 class TableHead(nn.Module):
@@ -107,38 +147,45 @@ class TableHead(nn.Module):
 
     def __init__(self, config: NeuralComputerConfig) -> None:
         super().__init__()
-        K, fields = config.windows, len(FIELDS)
-        self.shape = K, fields
-        self.new = nn.Linear(config.width, K * fields * CLASSES)
-        self.source = nn.Linear(config.width, K * (K + 2 + fields))  # old rows; along, grown; new, field by field
+        self.rows, said = config.windows, _NAMES + _SIDES
+        self.parts = [self.rows, said, len(_MODES), 2 * len(_STEPS), 1]  # as ``TableOdds`` has them
+        self.new = nn.Linear(config.width, self.rows * said * CLASSES)
+        self.source = nn.Linear(config.width, self.rows * sum(self.parts))
         self.window = WindowReader()
-        self.ask = nn.Linear(config.width, K * _WINDOW_WIDTH, bias=False)  # which window is it, by what it is like
+        self.ask = nn.Linear(config.width, self.rows * _WINDOW_WIDTH, bias=False)  # which window, by what it is like
         for layer in (self.new, self.source):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
         nn.init.zeros_(self.ask.weight)
-        self.source.bias.data = F.pad(_KEPT * torch.eye(K), (0, 2 + fields)).flatten()
+        origin, fresh, mode, _, settled = self.source.bias.data.view(self.rows, -1).split(self.parts, -1)
+        origin += _KEPT * torch.eye(self.rows)
+        mode[:, 0] += _KEPT
+        fresh -= _KEPT
+        settled -= _KEPT
 
-    def forward(self, h: Tensor, table: Tensor, pointer: Tensor, moved: Tensor) -> TableOdds:
+    def forward(self, h: Tensor, table: Tensor, pointer: Tensor, held: Tensor, since: Tensor) -> TableOdds:
         """Returns how likely each table after the event is.
 
         Args:
             h: (M, d).
             table: before the event, (M, K, FIELDS).
             pointer: its column and row after the event, (M, 2).
-            moved: columns and rows by which the event moved it, (M, 2).
+            held: the boxes when a button did something last, (M, K, 4).
+            since: columns and rows by which the pointer moved since then, (M, 2).
         """
-        K, fields = self.shape
-        was, along, grows, new = self.source(h).float().unflatten(-1, (K, -1)).split([K, 1, 1, fields], -1)
-        was = was + (self.ask(h).unflatten(-1, (K, -1)) @ self.window(table, pointer).mT).float()
-        never = torch.full_like(along, -torch.inf)
-        along = torch.cat([never.expand(-1, -1, _SIDES), along.expand(-1, -1, 4)], -1)
-        grows = torch.cat([never.expand(-1, -1, _SIDES + 2), grows.expand(-1, -1, 2)], -1)
-        kept = was.logsumexp(-1, keepdim=True).expand(-1, -1, fields)
+        each = self.source(h).float().unflatten(-1, (self.rows, -1))
+        origin, fresh, mode, step, settled = each.split(self.parts, -1)
+        origin = origin + (self.ask(h).unflatten(-1, (self.rows, -1)) @ self.window(table, pointer).mT).float()
+        steps = torch.tensor(_STEPS, device=h.device)
+        went = since[:, None, :, None].div(steps, rounding_mode="trunc") * steps  # (M, 1, 2, STEPS)
         return TableOdds(
             before=table,
-            far=F.pad(torch.cat([moved, moved], -1), (_SIDES, 0))[:, None],
-            origin=was.log_softmax(-1),
-            change=torch.stack([kept, along, grows, new], -1).softmax(-1),
-            new=self.new(h).float().unflatten(-1, (K, fields, CLASSES)).softmax(-1),
+            gone=(held[..., :2] + since[:, None]).clamp(0, CLASSES - 1),
+            grown=(held[..., 2:, None] + went).clamp(0, CLASSES - 1),
+            origin=origin.log_softmax(-1),
+            fresh=fresh.sigmoid(),
+            mode=mode.log_softmax(-1),
+            step=step.unflatten(-1, (2, -1)).softmax(-1),
+            settled=settled[..., 0].sigmoid(),
+            new=self.new(h).float().unflatten(-1, (self.rows, -1, CLASSES)).softmax(-1),
         )

@@ -25,7 +25,7 @@ TILE = 4  # pixels
 _ROWS, _COLUMNS, _SIDE = HEIGHT // PATCH, WIDTH // PATCH, PATCH // TILE
 _SPRITE_SIDE = 32  # the largest image of a pointer
 _TITLES = tuple(LAUNCHERS)
-_WINDOWS, _FIELDS = 4, 7  # of a window table
+_WINDOWS, _FIELDS = 4, 11  # of a window table
 _MINIMIZED, _ACTIVE, _SHOWN = 1, 2, 3  # states of a window
 
 
@@ -129,8 +129,9 @@ class _ShardBuilder:
 
 
 def window_tables(trace: DesktopTrace) -> NDArray[np.int16]:
-    """Returns the windows after each event, int16 (T, 4, 7): state, title, task, left, top, right, bottom (pixels).
+    """Returns the windows after each event, int16 (T, 4, 11).
 
+    Fields: state, title, task, left, top, width, height (pixels), and the last four as they are when not maximised.
     Rows go from the top of the stack down, then come minimised windows. States: 0 no window, 1 minimised, 2 active,
     3 shown without the keyboard. Titles count from 1; 0 is one that no launcher opens. The windows stay as they were
     where the recording has no list.
@@ -142,7 +143,8 @@ def window_tables(trace: DesktopTrace) -> NDArray[np.int16]:
             state = _MINIMIZED if window.minimized else _ACTIVE if window.active else _SHOWN
             title = _TITLES.index(window.title) + 1 if window.title in _TITLES else 0
             row[:3] = state, title, window.task
-            row[3:] = window.x, window.y, window.x + window.width, window.y + window.height
+            sides = window.x, window.y, window.width, window.height
+            row[3:] = *sides, *(window.normal or sides)
         tables[number:] = table
     return tables
 
