@@ -196,7 +196,7 @@ def test_a_batch_holds_the_table_before_and_after_each_event(tmp_path):
     assert torch.equal(batch["windows_in"][:, 1:], batch["windows"][:, :-1]) and not batch["windows_in"][:, 0].any()
 
 
-def test_what_was_held_is_what_stood_there_after_the_last_event_with_a_button(tmp_path):
+def test_what_was_held_is_what_stood_there_after_the_last_event_with_a_button():
     """Training and the running computer agree on it: rows play a session; a batch is made of what they said."""
     rng, computer = np.random.default_rng(0), tiny_desktop()
     events = random_events(rng, 2, 30)

@@ -120,9 +120,9 @@ class AccountantUser(ClerkUser):
 
     def plan(self, windows: Sequence[Window]) -> list[Act]:
         """See ``GoalUser``."""
-        calculators = [window for window in windows if window.title == "Calc"]
         if self.rng.random() < 0.1:
             return super().plan(windows)
+        calculators = [window for window in windows if window.title == "Calc"]
         if not calculators:
             self._launch("Calc")
         elif not calculators[-1].active:

@@ -12,7 +12,7 @@ from nc_gym.traces.mix import check_user, draw_user
 from nc_gym.traces.words import Split
 
 DesktopUser: TypeAlias = "GoalUser | RandomUser"
-# Shards name a user by its place here: new ones come last.
+# Shards number users by their place here, and older shards are read beside newer ones: new users come last.
 USERS: tuple[str, ...] = ("goal", "slow", "fast", "errand", "waiting", "clerk", "tidy", "arranger", "accountant")
 _GOALS: Mapping[str, type[GoalUser]] = {
     "goal": GoalUser, "errand": ErrandUser, "waiting": WaitingUser, "clerk": ClerkUser,
