@@ -47,6 +47,22 @@ def test_stale_patches_are_seen_and_mended(shard, monkeypatch):
         assert aim == aims[0].get((int(stale["at"][a]), p), shown[0][a, p].tolist())
 
 
+def test_long_sessions_are_not_padding_for_short_ones(tmp_path):
+    network, rng = tiny_desktop().network, np.random.default_rng(0)
+    shards = []
+    for sessions, steps in ((40, 12), (4, 90)):
+        frames, sprites = np.zeros((sessions, steps + 1, 320), np.int64), np.zeros((sessions, steps + 1), np.int64)
+        events = random_events(rng, sessions, steps)
+        shards.append(write_shard(tmp_path / f"shard-{steps}.npz", network, frames, events, sprites))
+    data = PatchData(shards, network, 1000, workers=1)
+    batches, lengths = data.batches(96, 8, torch.Generator().manual_seed(0)), []
+    while len(lengths) < 44:
+        valid = next(batches)["valid"]
+        assert valid.numel() <= 96
+        lengths += valid.sum(1).tolist()
+    assert sorted(lengths) == 40 * [12] + 4 * [90]
+
+
 def test_training_is_not_always_told_the_true_image_of_the_pointer():
     sprites, rng = np.arange(10_000) // 10, np.random.default_rng(0)
     known = patch_batches._known_sprites(sprites, rng)

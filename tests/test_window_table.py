@@ -157,6 +157,15 @@ def test_all_parts_of_a_row_come_from_one_window(table):
     assert (odds.log_likelihood(mixed)[:, 0] < -10).all()
 
 
+def test_no_window_is_twice_in_the_likeliest_table(table):
+    head, h, still = TableHead(CONFIG), torch.zeros(3, CONFIG.width), torch.zeros(3, 2, dtype=torch.int64)
+    origin = speaks_of(head)[0]
+    origin[:2] = torch.tensor([[5.0, 9.0, 0.0, 0.0], [8.0, 8.5, 0.0, 0.0]])  # each by itself would be the second
+    assert torch.equal(head(h, table, still, table[..., BOXES], still).table(), table[:, [1, 0, 2, 3]])
+    table[:, :2, 0] = 0  # where there is no window, rows may well be alike
+    assert torch.equal(head(h, table, still, table[..., BOXES], still).table()[:, :2], torch.zeros_like(table[:, :2]))
+
+
 def test_of_a_window_that_is_gone_nothing_but_that_counts(table):
     odds = random_odds(table)
     gone = torch.zeros_like(table)

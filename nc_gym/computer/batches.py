@@ -139,6 +139,29 @@ class TokenFile:
             return cls(arrays, f["tokens"], f["starts"], f["family"], [str(x) for x in f["families"]])
 
 
+def groups_of_like_length(lengths: NDArray, tokens: int, generator: torch.Generator) -> list[list[int]]:
+    """Shares sessions out to batches of at most ``tokens`` tokens with their padding, or of one session, at random.
+
+    Args:
+        lengths: tokens of each session.
+        tokens: of a batch.
+        generator: source of choices.
+
+    Returns:
+        The numbers of the sessions of each batch; every session is in one.
+    """
+    order = torch.randperm(len(lengths), generator=generator).numpy()
+    groups: list[list[int]] = []
+    for pool in np.array_split(order, max(1, len(order) // 512)):
+        pool = pool[np.argsort(lengths[pool], kind="stable")][::-1]
+        i = 0
+        while i < len(pool):
+            n = max(1, tokens // int(lengths[pool[i]]))
+            groups.append(pool[i : i + n].tolist())
+            i += n
+    return [groups[g] for g in torch.randperm(len(groups), generator=generator).tolist()]
+
+
 class TokenData:
     """All token sessions in memory, drawn in random batches of about equal cost.
 
@@ -186,14 +209,5 @@ class TokenData:
     def batches(self, tokens: int, generator: torch.Generator) -> Iterator[Batch]:
         """Yields random batches of about ``tokens`` tokens without end; sessions of like length go together."""
         while True:
-            order = torch.randperm(len(self.sessions), generator=generator).numpy()
-            groups: list[list[int]] = []
-            for pool in np.array_split(order, max(1, len(order) // 512)):
-                pool = pool[np.argsort(self.lengths[pool], kind="stable")][::-1]
-                i = 0
-                while i < len(pool):
-                    n = max(1, tokens // int(self.lengths[pool[i]]))
-                    groups.append(pool[i : i + n].tolist())
-                    i += n
-            for g in torch.randperm(len(groups), generator=generator).tolist():
-                yield self.batch(groups[g])
+            for chosen in groups_of_like_length(self.lengths, tokens, generator):
+                yield self.batch(chosen)

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from nc_gym.computer.batches import groups_of_like_length
 from nc_gym.computer.codec import fit_codec
 from nc_gym.computer.difficulty import Difficulty
 from nc_gym.computer.objective import Batch
@@ -137,12 +138,10 @@ class PatchData:
 
     def batches(self, events: int, painted: int, generator: torch.Generator) -> Iterator[Batch]:
         """Yields random batches of whole sessions with about ``events`` events, without end."""
-        mean = np.mean([len(file.events) / len(file.family) for file in self.files])
-        size = max(1, round(events / min(float(mean), self.max_events)))
+        lengths = np.concatenate([np.diff(file.starts) for file in self.files]).clip(max=self.max_events)
         while True:
-            order = torch.randperm(len(self.sessions), generator=generator).tolist()
-            for i in range(0, len(order), size):
-                yield self.batch(order[i : i + size], painted, generator, stale=True)
+            for chosen in groups_of_like_length(lengths, events, generator):
+                yield self.batch(chosen, painted, generator, stale=True)
 
     def _part(self, f: int, s: int, painted: int, rng: np.random.Generator, stale: bool) -> _Part:
         """Gathers one session."""

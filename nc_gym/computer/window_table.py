@@ -116,24 +116,36 @@ class TableOdds:
         each = either[..., 0] + shown.where(name[..., 0] > 0, 0.0)  # of an absent window there is no more to say
         return (self.origin + each).logsumexp(-1)
 
+    @torch.no_grad()
     def table(self) -> Tensor:
-        """Returns the likeliest table: of each row the likeliest origin, then the likeliest value of each part."""
-        origin = self.origin.argmax(-1)[..., None]
-        old = self.before.gather(1, origin.expand(-1, -1, len(FIELDS)))
-        gone = self.gone.gather(1, origin.expand(-1, -1, 2))
-        grown = self.grown.gather(1, origin[..., None].expand(-1, -1, 2, len(_STEPS)))
-        _, box, normal = old.split([_NAMES, _SIDES, _SIDES], -1)
-        kept = old[..., : _NAMES + _SIDES, None]
-        odds = (self.new * self.fresh[..., None]).scatter_add(-1, kept, (1 - self.fresh)[..., None])
-        name, free = odds.argmax(-1).split([_NAMES, _SIDES], -1)
+        """Returns the likeliest table in which no window is twice, of those whose rows are in ``rows``."""
+        rows, k = self.rows(), torch.arange(self.before.shape[1], device=self.before.device)
+        each = torch.stack([self.log_likelihood(row) for row in rows.unbind(2)], 2)  # (M, K, K)
+        ways = torch.cartesian_prod(*[k] * len(k))  # (W, K) which old row each row comes from
+        tables = rows[:, k, ways]  # (M, W, K, FIELDS)
+        name = torch.where(tables[..., 0] > 0, tables[..., 1] * CLASSES + tables[..., 2], -1 - k)  # (M, W, K)
+        twice = (name[..., None] == name[..., None, :]).sum((-1, -2)) > len(k)
+        best = each[:, k, ways].sum(-1).masked_fill(twice, -torch.inf).argmax(-1)
+        return tables[torch.arange(len(tables), device=k.device), best]
+
+    def rows(self) -> Tensor:
+        """Returns of each row the likeliest value of each part if it comes from each old row, (M, K, K, FIELDS)."""
+        old = self.before[:, None].expand(-1, self.before.shape[1], -1, -1)
+        kept, normal = old[..., : _NAMES + _SIDES], old[..., _NAMES + _SIDES :]
+        new, fresh = self.new[:, :, None], self.fresh[:, :, None]
+        top, value = new.max(-1)  # (M, K, 1, 7)
+        again = new.expand(*kept.shape, -1).gather(-1, kept[..., None])[..., 0]
+        name, free = torch.where(fresh * top > 1 - fresh + fresh * again, value, kept).split([_NAMES, _SIDES], -1)
+        box = kept[..., _NAMES:]
         place, size = box.split(2, -1)
-        grown = grown.gather(-1, self.step.argmax(-1, keepdim=True))[..., 0]
-        along = torch.cat([gone, size], -1)
-        boxes = torch.stack([box, along, torch.cat([place, grown], -1), normal, free], -2)  # (M, K, MODES, 4)
+        by = self.step.argmax(-1)[:, :, None, :, None].expand(*size.shape, 1)
+        grown = self.grown[:, None].expand(*size.shape, -1).gather(-1, by)[..., 0]
+        along = torch.cat([self.gone[:, None].expand_as(size), size], -1)
+        boxes = torch.stack([box, along, torch.cat([place, grown], -1), normal, free], -2)  # (M, K, K, MODES, 4)
         agreed = (boxes[..., None, :] == boxes[..., None, :, :]).all(-1)  # modes that come to the same box
-        best = (agreed * self.mode.exp()[..., None, :]).sum(-1).argmax(-1)
-        box = boxes.gather(-2, best[..., None, None].expand(-1, -1, 1, _SIDES))[..., 0, :]
-        normal = torch.where(self.settled[..., None] > 0.5, box, normal)
+        best = (agreed * self.mode.exp()[:, :, None, None]).sum(-1).argmax(-1)
+        box = boxes.gather(-2, best[..., None, None].expand(*best.shape, 1, _SIDES))[..., 0, :]
+        normal = torch.where(self.settled[:, :, None, None] > 0.5, box, normal)
         return torch.cat([name, box, normal], -1).where(name[..., :1] > 0, 0)
 
 
