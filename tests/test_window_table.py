@@ -166,6 +166,12 @@ def test_no_window_is_twice_in_the_likeliest_table(table):
     assert torch.equal(head(h, table, still, table[..., BOXES], still).table()[:, :2], torch.zeros_like(table[:, :2]))
 
 
+def test_where_a_window_is_twice_whatever_comes_from_where_the_likeliest_table_is_still_taken(table):
+    head, h, still = TableHead(CONFIG), torch.zeros(3, CONFIG.width), torch.zeros(3, 2, dtype=torch.int64)
+    table[..., 1:3] = 7  # all rows are called alike, which only a mistake can bring about
+    assert torch.equal(head(h, table, still, table[..., BOXES], still).table(), table)
+
+
 def test_of_a_window_that_is_gone_nothing_but_that_counts(table):
     odds = random_odds(table)
     gone = torch.zeros_like(table)

@@ -27,6 +27,7 @@ BOXES = slice(_NAMES, _NAMES + _SIDES)
 _SEEN = len(FIELDS) + 2 + 4 + 2  # fields, right and bottom, the sides as seen from the pointer, and where that is
 _CLASS_WIDTH, _WINDOW_WIDTH = 16, 128
 _KEPT = 6.0  # what speaks for every window staying as it is before anything is learned
+_TWICE = -1e4  # what speaks against a window that is twice: more than all else, and -inf would make all such alike
 _MODES = ("kept", "along", "grown", "normal", "free")  # what a box may do, as a whole
 _STEPS = (1, 2, 3, 4)  # tiles by which a box may grow: some windows grow by whole characters
 
@@ -127,7 +128,7 @@ class TableOdds:
         tables = rows[:, k, ways]  # (M, W, K, FIELDS)
         name = torch.where(tables[..., 0] > 0, tables[..., 1] * CLASSES + tables[..., 2], -1 - k)  # (M, W, K)
         twice = (name[..., None] == name[..., None, :]).sum((-1, -2)) > len(k)
-        best = each[:, k, ways].sum(-1).masked_fill(twice, -torch.inf).argmax(-1)
+        best = (each[:, k, ways].sum(-1) + _TWICE * twice).argmax(-1)
         return tables[torch.arange(len(tables), device=k.device), best]
 
     def rows(self) -> Tensor:
