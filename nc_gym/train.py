@@ -90,6 +90,7 @@ class DesktopSubject:
             machine="desktop", screen_height=desktop_events.HEIGHT, screen_width=desktop_events.WIDTH, tile_height=4,
             tile_width=4, keys=desktop_events.KEYS, event_sizes=desktop_events.SIZES, patch=4, num_codes=2048,
             latent_dim=32, group=16, renderer_width=96, num_layers=4, gaze_layers=(), memory_tokens=1024,
+            frame=(1, 4, 1, 1),
         )  # fmt: skip
 
     def build_shards(self, traces: Path, out: Path) -> None:

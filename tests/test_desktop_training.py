@@ -10,7 +10,7 @@ import torch
 
 from nc_gym.computer.computer import NeuralComputer
 from nc_gym.computer.config import NeuralComputerConfig
-from nc_gym.computer.patches import grid
+from nc_gym.computer.patch_geometry import grid
 from nc_gym.computer.training import TrainingError
 from nc_gym.machines.desktop import XDesktop
 from nc_gym.machines.desktop_events import KEYS, SIZES

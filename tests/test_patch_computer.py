@@ -8,10 +8,12 @@ import torch
 from tiny_desktop import random_events, tiny_desktop, write_shard
 
 from nc_gym.computer import weights
+from nc_gym.computer.backing_store import compose
 from nc_gym.computer.computer import NeuralComputer
 from nc_gym.computer.patch_batches import PatchData
 from nc_gym.computer.patch_geometry import cut
 from nc_gym.computer.patch_objective import log_terms
+from nc_gym.computer.window_table import EDGE
 
 T = 30
 
@@ -142,26 +144,29 @@ def _awake(forward):
 
 
 def test_training_reads_what_the_computer_read(computer, events, tmp_path, monkeypatch):
-    """A session that the computer painted itself, recorded and batched, gives the same h, versions and ages."""
+    """A session that the computer painted itself, recorded and batched, gives the same h, versions and windows."""
     seen: list[torch.Tensor] = []
     step = computer.network.log.step
     monkeypatch.setattr(computer.network.log, "step", lambda *a: (seen.append(step(*a)), seen[-1])[1])
     _, codes, states = play(computer, events)
     pointer = torch.stack([computer.boot(torch.zeros(6, dtype=torch.int64), torch.zeros(6, dtype=torch.int64)).pointer,
                            *(s.pointer for s in states)], 1).numpy()  # fmt: skip
-    pointed = events.copy()
-    pointed[..., :2] = events[..., :2]
-    shard = write_shard(tmp_path / "shard-00000.npz", computer.network, codes.numpy(), pointed, pointer[..., 2])
+    windows = torch.stack([s.windows for s in states], 1)
+    pixels = torch.where(windows[..., :1] > 0, windows - torch.tensor([0] * 3 + [EDGE, EDGE, 0, 0] * 2), 0)
+    pixels *= torch.tensor([1] * 3 + [4] * 8)
+    shard = write_shard(
+        tmp_path / "shard-00000.npz", computer.network, codes.numpy(), events, pointer[..., 2], pixels.numpy()
+    )
     data = PatchData([shard], computer.network, 1000, workers=1)
     batch = data.batch(list(range(6)), 6 * T, torch.Generator().manual_seed(0))
     encoded = computer.network.encoder(batch["states"])
     with torch.inference_mode():
         own = {"moved": batch["event"][..., :2] - torch.from_numpy(pointer[:, :-1, :2])}
-        own["windows_in"] = torch.stack([torch.zeros_like(states[0].windows), *(s.windows for s in states[:-1])], 1)
-        own["since"] = batch["event"][..., :2] - torch.stack(
-            [torch.zeros_like(states[0].held_at), *(s.held_at for s in states[:-1])], 1
-        )
-        assert len(own["windows_in"].unique()) > 10
+        own["windows_in"] = torch.cat([torch.zeros_like(windows[:, :1]), windows[:, :-1]], 1)
+        held_at = torch.stack([torch.zeros_like(states[0].held_at), *(s.held_at for s in states[:-1])], 1)
+        own["since"] = batch["event"][..., :2] - held_at[..., :2]
+        assert torch.equal(batch["last"], held_at[..., 2]) and len(held_at[..., 2].unique()) > 3
+        assert len(windows.unique()) > 10 and torch.equal(batch["windows"], windows)
         h, _, _, damaged, _ = log_terms(computer.network, batch | own, encoded)
     assert torch.allclose(h.view(6, T, -1), torch.stack(seen, 1), atol=1e-4)
     truth = cut(computer.config, codes[:, 1:].flatten(0, 1)) != cut(computer.config, codes[:, :-1].flatten(0, 1))
@@ -176,3 +181,11 @@ def test_training_reads_what_the_computer_read(computer, events, tmp_path, monke
         assert torch.equal(age, batch["age"][p])
         held = age >= 0
         assert torch.equal(before.versions[b, place][held].long(), batch["states"][batch["version"][p]][held])
+    assert len(batch["at"]) == 6 * T
+    for a, (b, t) in enumerate((int(at) // T, int(at) % T) for at in batch["at"]):
+        if t:
+            before, after = states[t - 1], windows[b : b + 1, t]
+            row = slice(b, b + 1)
+            _, shown = compose(computer.config, before.backing[row], before.codes[row], before.windows[row], after)
+            assert torch.equal(cut(computer.config, shown)[0], batch["states"][batch["backed"][a]])
+    assert (batch["states"][batch["backed"]] != batch["states"][batch["canvas"]]).any()

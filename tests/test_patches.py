@@ -13,10 +13,10 @@ from nc_gym.computer import patch_batches
 from nc_gym.computer.computer import NeuralComputer
 from nc_gym.computer.painter import TileLook
 from nc_gym.computer.patch_batches import PatchData, fit_patch_codec
-from nc_gym.computer.patch_geometry import cut, moved_codes, tiles_around
+from nc_gym.computer.patch_geometry import cut, grid, moved_codes, tiles_around
 from nc_gym.computer.patch_probe import first_boot, patch_closed_loop
 from nc_gym.computer.patch_scout import PatchScout
-from nc_gym.computer.patches import find_motion, grid, shift_tiles
+from nc_gym.computer.patches import find_motion, shift_tiles
 from nc_gym.computer.pointer_log import OutlookHead
 from nc_gym.computer.training import Recipe, Trainer
 

@@ -11,8 +11,9 @@ import torch
 from nc_gym.computer import rollouts
 from nc_gym.computer.batches import save_whole
 from nc_gym.computer.patch_batches import PatchData
+from nc_gym.computer.patch_geometry import grid
 from nc_gym.computer.patch_objective import losses
-from nc_gym.computer.patches import PatchFile, grid, link_patches
+from nc_gym.computer.patches import PatchFile, link_patches
 from nc_gym.computer.window_table import FIELDS
 from tests.tiny_desktop import CODES, random_events, tiny_config, tiny_desktop, write_shard
 

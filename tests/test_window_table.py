@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -9,9 +10,19 @@ import pytest
 import torch
 from tiny_desktop import random_events, tiny_config, tiny_desktop, write_shard
 
-from nc_gym.computer import patch_batches
+from nc_gym.computer import patch_batches, window_table
 from nc_gym.computer.patch_batches import PatchData
-from nc_gym.computer.window_table import BOXES, CLASSES, EDGE, FIELDS, TableHead, TableOdds, TableReader, name_sides
+from nc_gym.computer.window_table import (
+    BOXES,
+    CLASSES,
+    EDGE,
+    FIELDS,
+    TableHead,
+    TableOdds,
+    TableReader,
+    hits,
+    name_sides,
+)
 from nc_gym.machines.window import Window
 from nc_gym.traces.desktop_dataset import window_tables
 from nc_gym.traces.desktop_trace import DesktopTrace
@@ -98,10 +109,17 @@ def test_rows_can_change_places_and_boxes_go_or_grow_with_the_pointer_or_go_back
     assert torch.equal(after[..., 7:], after[..., 3:7]) and not torch.equal(after[..., 7:], table[..., 7:])
 
 
+def of_origins(odds: TableOdds) -> torch.Tensor:
+    """Returns how likely each row (axis 1) comes from each old row (axis 2), log probabilities."""
+    ways, k = window_table._ways(CONFIG.windows), range(CONFIG.windows)
+    each = [torch.stack([odds.way[:, ways[:, row] == old].logsumexp(-1) for old in k], -1) for row in k]
+    return torch.stack(each, 1)
+
+
 def random_odds(old: torch.Tensor) -> TableOdds:
     """Odds of the tables after ``old``, of which no part is certain."""
     head, h = TableHead(CONFIG), torch.randn(len(old), CONFIG.width, generator=torch.Generator().manual_seed(0))
-    for layer in (head.source, head.new):
+    for layer in (head.source, head.new, head.way):
         torch.nn.init.normal_(layer.weight, std=0.02)
         torch.nn.init.zeros_(layer.bias)
     since = torch.tensor([[1, 0]]).expand(len(old), 2)
@@ -131,30 +149,56 @@ def test_the_likelihoods_of_all_tables_that_a_row_may_become_sum_to_one():
             sides = torch.tensor([*box, *normal]).expand(len(names_seen), 8)
             rows = torch.cat([names_seen, sides], 1)[:, None].expand(-1, CONFIG.windows, -1)
             several = TableOdds(**{k: v.expand(len(rows), *v.shape[1:]) for k, v in vars(odds).items()})
-            total += several.log_likelihood(rows)[:, 0].exp().sum().item()
+            total += (of_origins(several) + several.of_origins(rows[:, :, None]))[:, 0].exp().sum().item()
     assert abs(total - 1) < 2e-5
+    assert abs(odds.way.exp().sum().item() - 1) < 2e-5
 
 
 def test_the_likeliest_table_is_the_likeliest_of_those_that_are_nearly_it():
     torch.manual_seed(0)
     odds = random_odds(random_tables(40, seed=1))
     best = odds.table()
-    likely = odds.log_likelihood(best)
-    changed = best.clone()
-    changed[..., 5] += 1
-    assert (odds.log_likelihood(changed) < likely).float().mean() > 0.95
+    changed = best[None].repeat(CONFIG.windows, 1, 1, 1)  # each time another row
+    for row in range(CONFIG.windows):
+        changed[row, :, row, 5] += 1
+    less = torch.stack([odds.log_likelihood(each) for each in changed]) < odds.log_likelihood(best)
+    assert less.float().mean() > 0.95
 
 
 def test_all_parts_of_a_row_come_from_one_window(table):
     head, h, still = TableHead(CONFIG), torch.zeros(3, CONFIG.width), torch.zeros(3, 2, dtype=torch.int64)
-    speaks_of(head)[0][0] = torch.tensor([9.0, 9.0, 0.0, 0.0])  # the top one is either of two
+    origin, fresh, mode, _, settled = speaks_of(head)
+    origin[:] = 99.0 * torch.eye(CONFIG.windows)
+    origin[0] = torch.tensor([9.0, 9.0, 0.0, 0.0])  # the top one is either of two
+    for each, least in ((fresh, -99.0), (settled, -99.0), (mode[:, 1:], -99.0)):
+        each[:] = least  # nothing else is in question
     odds = head(h, table, still, table[..., BOXES], still)
     mixed = table.clone()
     mixed[:, 0, :3] = table[:, 1, :3]
-    either = odds.log_likelihood(table)[:, 0], odds.log_likelihood(table[:, [1, 1, 2, 3]])[:, 0]
+    either = odds.log_likelihood(table), odds.log_likelihood(table[:, [1, 1, 2, 3]])
     assert torch.allclose(either[0].exp(), torch.tensor(0.5), atol=1e-2)
     assert torch.allclose(either[1].exp(), torch.tensor(0.5), atol=1e-2)
-    assert (odds.log_likelihood(mixed)[:, 0] < -10).all()
+    assert (odds.log_likelihood(mixed) < -10).all()
+
+
+def test_no_window_is_twice_in_the_likeliest_table_and_rows_may_agree_on_their_origins(table):
+    head, h, still = TableHead(CONFIG), torch.zeros(3, CONFIG.width), torch.zeros(3, 2, dtype=torch.int64)
+    origin = speaks_of(head)[0]
+    origin[:2] = torch.tensor([[5.0, 9.0, 0.0, 0.0], [8.0, 8.5, 0.0, 0.0]])  # each by itself would be the second
+    assert torch.equal(head(h, table, still, table[..., BOXES], still).table(), table[:, [1, 0, 2, 3]])
+    swapped = (window_table._ways(CONFIG.windows) == torch.tensor([2, 3, 0, 1])).all(-1)
+    head.way.bias.data[swapped] = 99.0
+    assert torch.equal(head(h, table, still, table[..., BOXES], still).table(), table[:, [2, 3, 0, 1]])
+
+
+def test_ways_to_the_same_table_count_together():
+    """A new window comes from no old row in particular, so many ways lead to it."""
+    head, h, still = TableHead(CONFIG), torch.zeros(1, CONFIG.width), torch.zeros(1, 2, dtype=torch.int64)
+    old = torch.zeros(1, CONFIG.windows, len(FIELDS), dtype=torch.int64)
+    old[0, 0] = torch.tensor([2, 1, 0, 70, 70, 5, 5, 70, 70, 5, 5])
+    origin = speaks_of(head)[0]
+    origin[0] = torch.tensor([0.5, 0.0, 0.0, 0.0])  # likelier there than from any empty row, but not than from all
+    assert not head(h, old, still, old[..., BOXES], still).table().any()
 
 
 def test_no_window_is_twice_in_the_likeliest_table(table):
@@ -172,6 +216,34 @@ def test_where_a_window_is_twice_whatever_comes_from_where_the_likeliest_table_i
     assert torch.equal(head(h, table, still, table[..., BOXES], still).table(), table)
 
 
+def tasks(*numbers: int) -> torch.Tensor:
+    """A table of windows with these tasks, one below the other, and nothing in the rows that are left."""
+    table = torch.zeros(1, CONFIG.windows, len(FIELDS), dtype=torch.int64)
+    for row, number in enumerate(numbers):
+        table[0, row] = torch.tensor([3, 1, number, *[EDGE + 2, EDGE + 2, 5, 5] * 2])
+    return table
+
+
+@pytest.mark.parametrize("before, after", [((1, 0, 2), (0, 1)), ((0, 2, 1), (0, 1)), ((1, 0, 4), (1, 4))])
+def test_the_tasks_behind_one_that_ends_move_up_unless_there_were_gaps_before(before, after):
+    head, h, still = TableHead(CONFIG), torch.zeros(1, CONFIG.width), torch.zeros(1, 2, dtype=torch.int64)
+    ends = torch.tensor([0, 2, 3, 3])  # the window in the second row closes
+    head.way.bias.data[(window_table._ways(CONFIG.windows) == ends).all(-1)] = 99.0
+    table = tasks(*before)
+    assert torch.equal(head(h, table, still, table[..., BOXES], still).table(), tasks(*after))
+
+
+def test_the_pointer_is_on_the_topmost_of_the_windows_that_lie_there_frames_and_all():
+    config, table = dataclasses.replace(CONFIG, frame=(1, 4, 1, 2)), tasks(0, 1, 2)
+    table[0, :, 3] += torch.tensor([0, 3, 3, 0])  # the two lower ones lie three columns further right
+    table[0, 2, 0] = 1  # minimised
+    for at, expected in (
+        ((0, 0), [0, 0, 0, 0]), ((1, 0), [2, 0, 0, 0]), ((4, 3), [2, 1, 0, 0]), ((7, 8), [2, 1, 0, 0]),
+        ((8, 8), [0, 2, 0, 0]), ((7, 9), [0, 0, 0, 0]), ((10, 8), [0, 2, 0, 0]), ((11, 8), [0, 0, 0, 0]),
+    ):  # fmt: skip
+        assert hits(table, torch.tensor([at]), config).tolist() == [expected]
+
+
 def test_of_a_window_that_is_gone_nothing_but_that_counts(table):
     odds = random_odds(table)
     gone = torch.zeros_like(table)
@@ -186,7 +258,7 @@ def test_a_row_can_be_found_by_what_its_window_is_like(table):
     h = torch.randn(3, CONFIG.width)
     order = [2, 0, 3, 1]
     origin, other = (
-        head(h, t, still, t[..., BOXES], still).origin - speaks_of(head)[0] for t in (table, table[:, order])
+        of_origins(head(h, t, still, t[..., BOXES], still)) - speaks_of(head)[0] for t in (table, table[:, order])
     )
     assert torch.allclose(origin[..., order].softmax(-1), other.softmax(-1), atol=1e-4)
 

@@ -16,7 +16,7 @@ from nc_gym.computer.computer import NeuralComputer
 from nc_gym.computer.config import NeuralComputerConfig
 from nc_gym.computer.painter import DRAW, SOURCES
 from nc_gym.computer.patch_network import PatchNetwork
-from nc_gym.computer.window_table import FIELDS
+from nc_gym.computer.window_table import CLASSES, EDGE, FIELDS
 from nc_gym.machines.desktop_events import HEIGHT, KEYS, SIZES, WIDTH
 
 CODES = 40
@@ -48,6 +48,12 @@ def tiny_desktop(seed: int = 0, **changes: object) -> NeuralComputer:
     network.denoiser.codes.weight.data *= 5  # what is drawn differs from tile to tile
     network.table.source.bias.data *= 0.1  # and so may the windows
     network.table.new.weight.data *= 10
+    _, fresh, mode, _, _ = network.table.source.bias.data.view(config.windows, -1).split(network.table.parts, -1)
+    mode[:, -1] += 1.0  # boxes are said anew
+    fresh[:, 3:] += 4.0
+    sides = network.table.new.bias.data.view(config.windows, -1, CLASSES)[:, 3:]
+    sides[:, :2, EDGE : EDGE + 12] += 4.0  # and lie on the screen
+    sides[:, 2:, 4:9] += 4.0
     shades = torch.arange(CODES, dtype=torch.uint8) * 6
     network.codec.prototypes[:] = shades[:, None, None, None]
     network.codec.code_latents[:] = torch.randn(CODES, 8, generator=generator)

@@ -48,6 +48,7 @@ class NeuralComputerConfig:
     painter_layers: int = 3
     num_sprites: int = 16  # images of the pointer
     windows: int = 4  # rows of the window table
+    frame: tuple[int, int, int, int] = (0, 0, 0, 0)  # tiles of a window left, above, right and below of its box
     training: dict[str, object] = field(default_factory=dict)  # the recipe that made the weights
 
     def __post_init__(self) -> None:

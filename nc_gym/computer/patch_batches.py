@@ -116,7 +116,8 @@ class PatchData:
         events = 0
         for b, part in enumerate(parts):
             file = self.files[part.file]
-            columns.setdefault("target", []).append(number(part.file, part.painter["target"]))
+            for name in ("target", "backed"):
+                columns.setdefault(name, []).append(number(part.file, part.painter[name]))
             for name in ("change_state", "canvas", "version"):
                 source = part.log if name == "change_state" else part.painter
                 columns.setdefault(name, []).append(number(part.file, file.state[source[name]]))
@@ -170,7 +171,8 @@ class PatchData:
             "windows": windows,
             "windows_in": known,
             "held": held,
-            "since": events[:, :2] - held_at,
+            "since": events[:, :2] - held_at[:, :2],
+            "last": held_at[:, 2],
             "change_state": changed,
             "change_event": file.when[changed].astype(np.int64),
             "damage_place": file.goal_place[file.goal_lo[first] : file.goal_hi[first + T - 1]].astype(np.int64),
@@ -178,7 +180,9 @@ class PatchData:
         }
         kinds = self.difficulty.kinds(events, counts)
         lost = file.state[shown] != file.goal_shown(s, c.num_patches)[: T + 1]
-        return _Part(f, log, self._painted(file, first, counts, kinds, shown, lost, painted, rng, stale))
+        painter = self._painted(file, first, counts, kinds, shown, lost, painted, rng, stale)
+        painter["backed"] = file.backed(s, painter["at"], shown[painter["at"]])
+        return _Part(f, log, painter)
 
     def _painted(
         self, file: PatchFile, first: int, counts: NDArray, kinds: NDArray, shown: NDArray, lost: NDArray[np.bool_],
@@ -233,6 +237,7 @@ class PatchData:
                     for part in parts
                     for states in (
                         part.painter["target"],
+                        part.painter["backed"],
                         self.files[part.file].state[part.log["change_state"]],
                         *(self.files[part.file].state[part.painter[n]] for n in ("canvas", "version")),
                     )
@@ -246,7 +251,7 @@ class PatchData:
 
 _PER_TOKEN = (
     "event", "moved", "before", "sprite_in", "sprite", "near", "motion", "changes", "windows", "windows_in", "held",
-    "since",
+    "since", "last",
 )  # fmt: skip
 
 
@@ -297,7 +302,7 @@ def _known_tables(said: NDArray[np.uint8], rng: np.random.Generator | None) -> N
 
 
 def _held(known: NDArray[np.uint8], events: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Returns the windows' boxes (T, K, 4) and the pointer (T, 2) after the last event with a button before each event.
+    """Returns the windows' boxes (T, K, 4) after the last event with a button before each event, and that event (T, 3).
 
     Args:
         known: the tables before each event, (T, K, FIELDS).
@@ -307,7 +312,7 @@ def _held(known: NDArray[np.uint8], events: NDArray[np.int64]) -> tuple[NDArray[
     last = np.concatenate([[-1], last[:-1]])
     none = last < 0
     held = known[(last + 1).clip(max=len(known) - 1)][..., BOXES]
-    return np.where(none[:, None, None], 0, held), np.where(none[:, None], 0, events[last, :2])
+    return np.where(none[:, None, None], 0, held), np.where(none[:, None], 0, events[last, :3])
 
 
 def _pad(arrays: list[NDArray], length: int) -> NDArray:

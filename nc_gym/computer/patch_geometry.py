@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from nc_gym.computer.config import NeuralComputerConfig
@@ -47,6 +48,13 @@ def cut(config: NeuralComputerConfig, codes: Tensor) -> Tensor:
     """Cuts framebuffers (A, tiles) into patches (A, patches, 16)."""
     x = codes.view(-1, config.patch_rows, config.patch, config.patch_columns, config.patch)
     return x.transpose(2, 3).reshape(len(codes), config.num_patches, config.patch**2)
+
+
+def grid(codes: NDArray, config: NeuralComputerConfig) -> NDArray:
+    """Lays patches (..., patches, 16) out as tiles (..., tile rows, tile columns)."""
+    side = config.patch
+    shape = (*codes.shape[:-2], config.patch_rows, config.patch_columns, side, side)
+    return codes.reshape(shape).swapaxes(-3, -2).reshape(*codes.shape[:-2], config.tile_rows, config.tile_columns)
 
 
 def moved_from(config: NeuralComputerConfig, place: Tensor, motion: Tensor) -> tuple[Tensor, Tensor, Tensor]:

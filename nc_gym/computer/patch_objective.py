@@ -13,7 +13,7 @@ from torch import Tensor
 
 from nc_gym.computer.code_denoiser import posterior_mean
 from nc_gym.computer.objective import Batch
-from nc_gym.computer.painter import DRAW, KEEP, MOVE, RECALLS, Canvas, Paint
+from nc_gym.computer.painter import BACKED, DRAW, KEEP, MOVE, RECALLS, Canvas, Paint
 from nc_gym.computer.patch_geometry import moved_codes
 from nc_gym.computer.patch_network import PatchNetwork
 from nc_gym.computer.pointer_log import Outlook, PointerTokens
@@ -25,19 +25,21 @@ GUESSED_SHARE = 0.5  # of the painted events, whose motion and windows are what 
 _DAMAGE_WEIGHT, _LOG_DAMAGE_WEIGHT = 0.3, 0.02  # per patch
 
 
-def copied(paint: Paint, kept: Tensor, moved: Tensor, versions: Tensor, target: Tensor) -> Tensor:
+def copied(paint: Paint, kept: Tensor, moved: Tensor, backed: Tensor, versions: Tensor, target: Tensor) -> Tensor:
     """Returns the likelihood (P, 16) of the target tiles under the sources that copy, float32.
 
     Args:
         paint: what the painter says.
         kept: the framebuffer's codes (P, 16).
         moved: codes that the motion brings (P, 16).
+        backed: codes of the backing stores (P, 16).
         versions: codes of earlier states (P, V, 16).
         target: (P, 16).
     """
     share = paint.source.float().softmax(-1)
     recalled = paint.recall.float().softmax(-1) @ (versions == target[:, None]).float()  # (P, RECALLS, 16)
     total = share[..., KEEP] * (kept == target) + share[..., MOVE] * (moved == target)
+    total = total + share[..., BACKED] * (backed == target)
     for r in range(RECALLS):
         total = total + share[..., MOVE + 1 + r] * recalled[:, r]
     return total
@@ -57,7 +59,7 @@ def log_terms(
     B, T = batch["valid"].shape
     token, last = batch["change_token"], batch["change_token"] % T == T - 1
     before = net.changes(encoded[batch["change_state"][~last]], batch["change_place"][~last], token[~last] + 1, B * T)
-    inputs = {k: batch[k] for k in ("event", "moved", "since", "near")}
+    inputs = {k: batch[k] for k in ("event", "moved", "since", "last", "near")}
     inputs |= {"sprite": batch["sprite_in"], "windows": batch["windows_in"]}
     tokens = PointerTokens(**inputs, drawn=before.view(B, T, -1))
     h = net.log(tokens).flatten(0, 1)
@@ -118,7 +120,8 @@ def losses(net: PatchNetwork, batch: Batch, generator: torch.Generator, corrupte
     windows = torch.where(guessed[:, None, None], said, windows)
     h = h[at] + net.told(windows, pointer[:, :2])
     event, place, target = batch["patch_event"], batch["place"], states[batch["target"]]
-    scouted = net.scout(_rows(encoded, batch["canvas"], h.dtype), h, pointer[:, :2], before, motion)
+    shown = (_rows(encoded, batch[name], h.dtype) for name in ("canvas", "backed"))
+    scouted = net.scout(*shown, h, pointer[:, :2], before, motion)
     codes = states[batch["canvas"]]  # (A, patches, 16)
     kept = codes[event, place]
     changed = damaged[at]
@@ -128,11 +131,16 @@ def losses(net: PatchNetwork, batch: Batch, generator: torch.Generator, corrupte
     missed = F.binary_cross_entropy_with_logits(logits, changed, reduction="none").masked_fill(batch["lost"], 0).sum(1)
     terms["scout"] = _DAMAGE_WEIGHT * (missed * (1 + changed.sum(1)) ** -0.4).mean()  # or windows would drown typing
     moved = moved_codes(net.config, codes, event, place, motion)
-    canvas = Canvas(event, place, net.encoder(moved), _rows(encoded, batch["version"], h.dtype), batch["age"])
+    of_backed = batch["backed"][event, place]
+    canvas = Canvas(
+        event, place, net.encoder(moved), _rows(encoded, of_backed, h.dtype),
+        _rows(encoded, batch["version"], h.dtype), batch["age"],
+    )  # fmt: skip
     paint = net.painter(scouted, h, canvas)
     versions = torch.where(batch["age"][..., None] >= 0, states[batch["version"]], -1)
-    copy = copied(paint, kept, moved, versions, target)  # (P, 16)
-    possible = (versions == target[:, None]).any(1) | (kept == target) | (moved == target)
+    backed = states[of_backed]
+    copy = copied(paint, kept, moved, backed, versions, target)  # (P, 16)
+    possible = (versions == target[:, None]).any(1) | (kept == target) | (moved == target) | (backed == target)
     chance = torch.rand(possible.shape, generator=generator).to(h.device)
     taken = torch.where(possible, COPIED_SHARE, DRAWN_SHARE)
     p, t = torch.nonzero(chance < taken, as_tuple=True)

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from nc_gym.computer.boots import BootBank
 from nc_gym.computer.computer import NeuralComputer
 from nc_gym.computer.patch_batches import PatchData
+from nc_gym.computer.patch_geometry import grid
 from nc_gym.computer.patch_network import PatchNetwork
 from nc_gym.computer.patch_objective import losses
-from nc_gym.computer.patches import grid
 
 _MEASURES = ("damage_recall", "damage_precision", "tile_right", "drawn_right", "rendered_right")
 

@@ -11,9 +11,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from nc_gym.computer.backing_store import compose
 from nc_gym.computer.boots import BootBank
 from nc_gym.computer.code_denoiser import posterior_mean
-from nc_gym.computer.painter import DRAW, KEEP, MOVE, RECALLS, Canvas, Paint
+from nc_gym.computer.painter import BACKED, DRAW, EARLIER, KEEP, MOVE, RECALLS, Canvas, Paint
 from nc_gym.computer.patch_geometry import cut, moved_codes, tile_at, tiles_near
 from nc_gym.computer.patch_network import SPRITE_SIDE, PatchNetwork
 from nc_gym.computer.pointer_log import Outlook, PointerTokens
@@ -87,19 +88,32 @@ class PatchRuntime:
         awake = torch.nonzero(outlook.changes.argmax(-1))[:, 0]
         if len(awake):
             known, pointer, since = tokens.windows[awake, 0], event[awake, :2], tokens.since[awake, 0]
-            windows = self.network.table(h[awake], known, pointer, state.held[active[awake]], since).table()
-            state.windows[active[awake]] = windows  # recordings list windows only where the screen changes
+            rows = active[awake]
+            windows = self.network.table(h[awake], known, pointer, state.held[rows], since).table()
+            composed = self._compose(state, rows, known, windows)
+            state.windows[rows] = windows  # recordings list windows only where the screen changes
             told = h[awake] + self.network.told(windows, pointer)
-            self._paint(state, active[awake], told, Outlook(**{k: v[awake] for k, v in vars(outlook).items()}),
-                        event[awake], before[awake])  # fmt: skip
+            self._paint(state, rows, told, Outlook(**{k: v[awake] for k, v in vars(outlook).items()}),
+                        event[awake], before[awake], composed)  # fmt: skip
         self._hold(state, event, active)
         state.events[active] += 1
+
+    def _compose(self, state: PatchState, rows: Tensor, known: Tensor, windows: Tensor) -> Tensor:
+        """Returns what the backing stores of ``rows`` (A,) show with their new windows, (A, tiles)."""
+        composed = state.codes[rows]
+        other = torch.nonzero((windows != known).flatten(1).any(1))[:, 0]
+        if len(other):
+            n = rows[other]
+            state.backing[n], composed[other] = compose(
+                self.config, state.backing[n], composed[other], known[other], windows[other]
+            )
+        return composed
 
     def _hold(self, state: PatchState, event: Tensor, active: Tensor) -> None:
         """Notes where the windows and the pointer are when a button does something: it may take hold of one."""
         hold = event[:, 2:3] > 0  # no host sync
         state.held[active] = torch.where(hold[..., None], state.windows[active][..., BOXES], state.held[active])
-        state.held_at[active] = torch.where(hold, event[:, :2], state.held_at[active])
+        state.held_at[active] = torch.where(hold, event[:, :3], state.held_at[active])
 
     def _tokens(self, state: PatchState, event: Tensor, active: Tensor) -> PointerTokens:
         """Returns the log's next input of each row, (A, 1)."""
@@ -107,20 +121,26 @@ class PatchRuntime:
         row, column = tile_at(self.config, patch, inner)
         codes = state.codes[active[:, None], row * self.config.tile_columns + column]
         near = torch.where(inside, codes, self.config.num_codes)
-        moved, since = event[:, :2] - state.pointer[active, :2], event[:, :2] - state.held_at[active]
-        parts = event, moved, since, state.pointer[active, 2], near, state.windows[active], state.changes[active]
-        return PointerTokens(*(part[:, None] for part in parts))
+        held_at, pointer = state.held_at[active], state.pointer[active]
+        tokens = PointerTokens(
+            event=event, moved=event[:, :2] - pointer[:, :2], since=event[:, :2] - held_at[:, :2], last=held_at[:, 2],
+            sprite=pointer[:, 2], near=near, windows=state.windows[active], drawn=state.changes[active],
+        )  # fmt: skip
+        return PointerTokens(**{name: part[:, None] for name, part in vars(tokens).items()})
 
     def _paint(
-        self, state: PatchState, rows: Tensor, h: Tensor, outlook: Outlook, event: Tensor, before: Tensor
-    ) -> None:
-        """Paints what changes on the rows numbered ``rows`` (A,)."""
+        self, state: PatchState, rows: Tensor, h: Tensor, outlook: Outlook, event: Tensor, before: Tensor,
+        composed: Tensor,
+    ) -> None:  # fmt: skip
+        """Paints what changes on the rows numbered ``rows`` (A,), given what their backing stores show (A, tiles)."""
         c, net = self.config, self.network
         state.clock[rows] += 1  # of every row, or a row's noise would depend on whether others paint
-        codes = cut(c, state.codes[rows])  # (A, patches, 16)
+        codes, backed = cut(c, state.codes[rows]), cut(c, composed)  # (A, patches, 16)
         motion = outlook.motion()
         encoded = net.encoder(codes)
-        scouted = net.scout(encoded, h, event[:, :2], before, motion)
+        other, encoded_backed = (backed != codes).any(-1), encoded.clone()
+        encoded_backed[other] = net.encoder(backed[other])
+        scouted = net.scout(encoded, encoded_backed, h, event[:, :2], before, motion)
         a, place = torch.nonzero(net.scout.damage(scouted.patches)[..., 0] > 0, as_tuple=True)
         if not len(a):
             return
@@ -131,8 +151,10 @@ class PatchRuntime:
         kept, there = codes[a, place], age >= 0
         earlier = encoded[a, place][:, None].repeat(1, c.versions, 1)  # as in training, where none are missing
         earlier[there] = net.encoder(versions[there])
-        paint = net.painter(scouted, h, Canvas(a, place, net.encoder(moved), earlier, age))
-        drawn = self._sources(paint, kept, moved, torch.where(there[..., None], versions, c.num_codes))
+        paint = net.painter(scouted, h, Canvas(a, place, net.encoder(moved), encoded_backed[a, place], earlier, age))
+        drawn = self._sources(
+            paint, kept, moved, backed[a, place], torch.where(there[..., None], versions, c.num_codes)
+        )
         code = torch.where(drawn == -1, 0, drawn)
         p, t = torch.nonzero(drawn == -1, as_tuple=True)
         if len(p):
@@ -145,7 +167,7 @@ class PatchRuntime:
         done = net.changes(net.encoder(code[changed]), place[changed], a[changed], len(rows))
         state.changes[rows] = done.to(state.changes.dtype)
 
-    def _sources(self, paint: Paint, kept: Tensor, moved: Tensor, versions: Tensor) -> Tensor:
+    def _sources(self, paint: Paint, kept: Tensor, moved: Tensor, backed: Tensor, versions: Tensor) -> Tensor:
         """Returns the code (P, 16) of every tile that some source shows already, -1 where it must be drawn.
 
         ``num_codes`` stands for nothing: what a motion brings from beyond the screen, and versions that never were.
@@ -153,8 +175,9 @@ class PatchRuntime:
         share = paint.source.float().softmax(-1)
         best = paint.recall.argmax(-1)  # (P, RECALLS)
         patch = torch.arange(len(kept), device=kept.device)
-        shown = torch.stack([kept, moved, *(versions[patch, best[:, r]] for r in range(RECALLS))], -1)  # (P, 16, 4)
-        share_of = share[..., [KEEP, MOVE, *range(MOVE + 1, MOVE + 1 + RECALLS)]]
+        earlier = (versions[patch, best[:, r]] for r in range(RECALLS))
+        shown = torch.stack([kept, moved, *earlier, backed], -1)  # (P, 16, 5)
+        share_of = share[..., [KEEP, MOVE, *range(EARLIER, EARLIER + RECALLS), BACKED]]
         agreed = ((shown[..., None] == shown[..., None, :]) * share_of[..., None, :]).sum(-1)  # of sources that agree
         top, which = agreed.masked_fill(shown == self.config.num_codes, 0).max(-1)
         code = shown.gather(-1, which[..., None])[..., 0]

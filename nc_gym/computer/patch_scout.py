@@ -81,6 +81,7 @@ class PatchScout(nn.Module):
         w, e = config.scout_width, config.patch_width
         self.rows, self.columns = -(-config.patch_rows // _BLOCK), -(-config.patch_columns // _BLOCK)
         heat = (len(_HEAT) + 1) * config.patch**2
+        self.backed = nn.Linear(e, e, bias=False)
         self.block_in = nn.Linear(_BLOCK**2 * (e + heat), w, bias=False)
         self.memory = nn.Linear(config.width, w, bias=False)
         self.place = nn.Parameter(torch.randn(self.rows, self.columns, w) * 0.5)
@@ -94,7 +95,8 @@ class PatchScout(nn.Module):
         self.carried_up = nn.Linear(config.patch**2 * (TRAITS + 1), e, bias=False)
         self.carried_down = nn.Linear(e, e, bias=False)
         self.damage = nn.Linear(e, 1)
-        nn.init.zeros_(self.carried_down.weight)
+        for layer in (self.carried_down, self.backed):
+            nn.init.zeros_(layer.weight)
         for table in (self.from_row, self.from_column):
             nn.init.normal_(table.weight, std=0.5)
 
@@ -129,17 +131,21 @@ class PatchScout(nn.Module):
             maps.append(blob.flatten(3))
         return torch.cat(maps, -1)
 
-    def forward(self, patches: Tensor, h: Tensor, pointer: Tensor, before: Tensor, motion: Tensor) -> Scouted:
+    def forward(
+        self, patches: Tensor, backed: Tensor, h: Tensor, pointer: Tensor, before: Tensor, motion: Tensor
+    ) -> Scouted:
         """Looks at A framebuffers.
 
         Args:
             patches: the framebuffer, encoded (A, patches, e).
+            backed: the same as the windows' backing stores show it.
             h: (A, d).
             pointer: column and row after the event, (A, 2) tiles.
             before: the same before it.
             motion: of a part of the screen, (A, 2) rows and columns of tiles.
         """
-        c, own = self.config, norm(patches).unflatten(1, (self.config.patch_rows, -1))
+        c, own = self.config, norm(patches)
+        own = (own + self.backed(norm(backed) - own)).unflatten(1, (c.patch_rows, -1))
         x = torch.cat([own, self.heat_maps(pointer, before).to(h.dtype)], -1)
         x = F.pad(x, (0, 0, 0, self.columns * _BLOCK - c.patch_columns, 0, self.rows * _BLOCK - c.patch_rows))
         x = x.unflatten(2, (self.columns, _BLOCK)).unflatten(1, (self.rows, _BLOCK)).transpose(2, 3).flatten(3)

@@ -15,9 +15,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from nc_gym.computer.backing_store import with_backing
 from nc_gym.computer.batches import read_arrays, save_whole
 from nc_gym.computer.codec import TileCodec
 from nc_gym.computer.config import NeuralComputerConfig
+from nc_gym.computer.patch_geometry import grid
 from nc_gym.computer.window_table import FIELDS, name_sides
 
 MOTION_TILES = 8  # changed tiles that a motion must explain: a digit that moves up in a calculator
@@ -56,6 +58,11 @@ class PatchFile:
         goal_hi: end of its goals, int64 (E,).
         goal_state: what the patch should have become, int32 (G,).
         goal_place: which patch, int16 (G,).
+        backed_lo: first of the patches at each event that the windows' backing stores show otherwise than the screen
+            before it does, int64 (E,) (``backing_store.py``).
+        backed_hi: end of them, int64 (E,).
+        backed_state: how they show the patch, int32 (B,).
+        backed_place: which patch, int16 (B,).
     """
 
     codes: NDArray[np.int16]
@@ -79,6 +86,10 @@ class PatchFile:
     goal_hi: NDArray[np.int64]
     goal_state: NDArray[np.int32]
     goal_place: NDArray[np.int16]
+    backed_lo: NDArray[np.int64]
+    backed_hi: NDArray[np.int64]
+    backed_state: NDArray[np.int32]
+    backed_place: NDArray[np.int16]
 
     @classmethod
     def load(cls, path: Path) -> PatchFile:
@@ -104,6 +115,20 @@ class PatchFile:
         boot = self.state[self.boot[session] : self.boot[session] + num_patches]
         return np.where(latest < 0, boot, self.goal_state[latest])
 
+    def backed(self, session: int, at: NDArray[np.int64], shown: NDArray[np.int64]) -> NDArray[np.int32]:
+        """Returns as which state the backing stores show every patch at some events of a session, int32 (A, patches).
+
+        Args:
+            session: which one.
+            at: numbers of the events, (A,).
+            shown: which entry each patch shows before them, (A, patches).
+        """
+        states = self.state[shown]
+        for row, event in zip(states, self.starts[session] + at, strict=True):
+            backed = slice(self.backed_lo[event], self.backed_hi[event])
+            row[self.backed_place[backed]] = self.backed_state[backed]
+        return states
+
 
 def _latest(number: NDArray[np.int64], when: NDArray, place: NDArray, shape: tuple[int, int]) -> NDArray[np.int64]:
     """Returns the highest of ascending numbers at each place up to each event, -1 where there was none.
@@ -122,13 +147,6 @@ def _latest(number: NDArray[np.int64], when: NDArray, place: NDArray, shape: tup
 def read_patch_shard(path: Path) -> dict[str, NDArray]:
     """Reads all arrays of one shard of the desktop."""
     return read_arrays(path, _SHARD_ARRAYS)
-
-
-def grid(codes: NDArray, config: NeuralComputerConfig) -> NDArray:
-    """Lays patches (..., patches, 16) out as tiles (..., tile rows, tile columns)."""
-    side = config.patch
-    shape = (*codes.shape[:-2], config.patch_rows, config.patch_columns, side, side)
-    return codes.reshape(shape).swapaxes(-3, -2).reshape(*codes.shape[:-2], config.tile_rows, config.tile_columns)
 
 
 def find_motion(
@@ -198,7 +216,7 @@ def link_patches(path: Path, codec: TileCodec, sprites: torch.Tensor) -> Path:
     key = (
         codec.prototypes.numpy().tobytes()
         + sprites.numpy().tobytes()
-        + repr((c.patch, c.num_patches, MOTION_TILES, MOTION_SHARE, POINTER_VOTES, FIELDS)).encode()
+        + repr((c.patch, c.num_patches, MOTION_TILES, MOTION_SHARE, POINTER_VOTES, FIELDS, c.frame)).encode()
     )
     out = path.with_name(f"patches-{path.stem[6:]}-{hashlib.sha256(key).hexdigest()[:12]}.npz")
     if out.exists() and out.stat().st_mtime >= path.stat().st_mtime:  # a shard may have been built anew
@@ -233,7 +251,7 @@ def link_patches(path: Path, codec: TileCodec, sprites: torch.Tensor) -> Path:
     arrays |= {name: data[name] for name in ("starts", "events", "family", "families")}
     arrays |= {"codes": codes, "sprite": named[data["sprite"]], "pointer0": pointer0, "motion": motion}
     arrays |= {"boot": boot, "lo": lo, "hi": lo + counts, "windows": name_sides(data["windows"], c.tile_width)}
-    save_whole(out, arrays)
+    save_whole(out, with_backing(arrays, c))
     return out
 
 

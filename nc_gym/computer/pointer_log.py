@@ -18,6 +18,7 @@ from nc_gym.computer.memory import LogMemory
 from nc_gym.computer.patch_geometry import NEAR, rank_in_event
 from nc_gym.computer.window_table import TableReader
 
+DROPOUT = 0.1  # of what a layer adds, in training: it soon knows a few thousand sessions' windows by heart
 _CODE_WIDTH = 16
 _MOST_CHANGES = 24  # patches, evenly chosen, that tell the log what an event drew
 
@@ -29,6 +30,7 @@ class PointerTokens:
     event: Tensor  # (M, T, 4) pointer column and row, button event, key
     moved: Tensor  # (M, T, 2) columns and rows since the event before
     since: Tensor  # (M, T, 2) columns and rows since the last event before it with a button
+    last: Tensor  # (M, T) which button event that was, 0 for none: a button may still be down
     sprite: Tensor  # (M, T) image of the pointer before the event
     near: Tensor  # (M, T, NEAR * NEAR) codes around the pointer's new place, before the event
     windows: Tensor  # (M, T, K, FIELDS) the window table before the event
@@ -93,13 +95,14 @@ class PointerLog(nn.Module):
         self.button, self.key = nn.Embedding(buttons, d), nn.Embedding(keys, d)
         self.dx, self.dy = nn.Embedding(2 * columns - 1, d), nn.Embedding(2 * rows - 1, d)
         self.since_x, self.since_y = nn.Embedding(2 * columns - 1, d), nn.Embedding(2 * rows - 1, d)
+        self.last = nn.Embedding(buttons, d)
         self.sprite = nn.Embedding(config.num_sprites, d)
         self.near = nn.Embedding(config.num_codes + 1, _CODE_WIDTH)
         self.look = nn.Linear(_CODE_WIDTH * NEAR**2, d, bias=False)
         self.windows = TableReader(config)
         self.blocks = nn.ModuleList(Block(config, looks=False) for _ in range(config.num_layers))
         places = self.column, self.row, self.dx, self.dy, self.since_x, self.since_y
-        for table in (*places, self.button, self.key, self.sprite, self.near):
+        for table in (*places, self.button, self.last, self.key, self.sprite, self.near):
             nn.init.normal_(table.weight, std=0.5)
         for block in self.blocks:
             nn.init.zeros_(block.out.weight)  # type: ignore[union-attr, arg-type]  # a Block
@@ -112,7 +115,7 @@ class PointerLog(nn.Module):
         x = self.column(column) + self.row(row) + self.button(button) + self.key(key) + self.sprite(t.sprite)
         x = x + self.dx(t.moved[..., 0] + columns - 1) + self.dy(t.moved[..., 1] + rows - 1)
         x = x + self.since_x(t.since[..., 0] + columns - 1) + self.since_y(t.since[..., 1] + rows - 1)
-        x = x + self.windows(t.windows, t.event[..., :2])
+        x = x + self.last(t.last) + self.windows(t.windows, t.event[..., :2])
         return x + self.look(self.near(t.near).flatten(-2)) + t.drawn
 
     def forward(self, t: PointerTokens) -> Tensor:
@@ -122,7 +125,8 @@ class PointerLog(nn.Module):
         cos, sin = rotary(torch.arange(T, device=x.device), self.config.width // self.config.num_heads // 2)
         mask = torch.full((T, T), -torch.inf, dtype=x.dtype, device=x.device).triu(1).repeat(sharing, 1)
         for block in self.blocks:
-            x = block(x, cos, sin, None, mask)
+            after = block(x, cos, sin, None, mask)
+            x = x + F.dropout(after - x, DROPOUT) if self.training else after
         return norm(x)
 
     def step(self, t: PointerTokens, memory: LogMemory) -> Tensor:

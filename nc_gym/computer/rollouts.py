@@ -19,10 +19,11 @@ import torch
 from numpy.typing import NDArray
 from rich.progress import track
 
+from nc_gym.computer.backing_store import with_backing
 from nc_gym.computer.batches import save_whole
 from nc_gym.computer.computer import NeuralComputer
-from nc_gym.computer.patch_geometry import cut
-from nc_gym.computer.patches import PatchFile, grid, same_before
+from nc_gym.computer.patch_geometry import cut, grid
+from nc_gym.computer.patches import PatchFile, same_before
 
 MOST_LOST = 0.2  # of the patches may be wrong before an event; from then on a session teaches nothing
 _ROWS = 32  # sessions played at once
@@ -50,7 +51,8 @@ def roll_out(computer: NeuralComputer, file: PatchFile, sessions: list[int]) -> 
         done += len(part["drawn"])
     arrays = {name: np.concatenate(values) for name, values in columns.items()}
     starts = np.cumsum([0, *arrays.pop("count")])
-    return arrays | {"codes": codes.astype(np.int16), "starts": starts, "families": file.families}
+    arrays |= {"codes": codes.astype(np.int16), "starts": starts, "families": file.families}
+    return with_backing(arrays, computer.config)
 
 
 @torch.inference_mode()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from nc_gym.computer.backing_store import empty_store
 from nc_gym.computer.config import NeuralComputerConfig
 from nc_gym.computer.memory import LogMemory
 from nc_gym.computer.window_table import FIELDS
@@ -111,7 +112,8 @@ class PatchState(RuntimeState):
         changes: (N, d), what the last event drew, the log's next input.
         windows: int64 (N, K, FIELDS), the window table (``window_table.py``), the log's next input as well.
         held: int64 (N, K, 4), the windows' boxes after the last event with a button, which may have taken hold of one.
-        held_at: int64 (N, 2), where the pointer was then.
+        held_at: int64 (N, 3), where the pointer was then, column and row, and which button event it was.
+        backing: int16 (N, K + 1, tiles), what each window and the ground last showed (``backing_store.py``).
     """
 
     pointer: Tensor
@@ -122,6 +124,7 @@ class PatchState(RuntimeState):
     windows: Tensor
     held: Tensor
     held_at: Tensor
+    backing: Tensor
 
     @classmethod
     def blank(cls, config: NeuralComputerConfig, rows: int, device: torch.device, dtype: torch.dtype) -> PatchState:
@@ -138,5 +141,6 @@ class PatchState(RuntimeState):
             changes=torch.zeros(rows, config.width, dtype=dtype, device=device),
             windows=torch.zeros(rows, config.windows, len(FIELDS), dtype=torch.int64, device=device),
             held=torch.zeros(rows, config.windows, 4, dtype=torch.int64, device=device),
-            held_at=torch.zeros(rows, 2, dtype=torch.int64, device=device),
+            held_at=torch.zeros(rows, 3, dtype=torch.int64, device=device),
+            backing=empty_store(config, rows, device),
         )

@@ -163,6 +163,7 @@ class Trainer:
             self._resume()
         process_seed = recipe.seed * 1_000_003 + self.steps * 1_009 + self.accelerator.process_index
         self.generator = torch.Generator().manual_seed(process_seed)
+        torch.manual_seed(process_seed)  # dropout
         self.writer = SummaryWriter(str(out / "tensorboard")) if self.accelerator.is_main_process else None
 
     def fit(self) -> None:
@@ -218,7 +219,9 @@ class Trainer:
         bank = self.course.probe_bank(self.net, self.probe_data, self.held_out[0])
         computer = NeuralComputer(self.network(), bank, device=str(self.accelerator.device))
         steps = self.recipe.probe_steps
+        self.net.eval()
         result = self.course.probe(self.net, self.probe_data, self.held_out[0], computer, steps)
+        self.net.train()
         self._write_scalars(result)
         self.console.print("probe: " + " ".join(f"{name.split('/')[1]} {value:.4f}" for name, value in result.items()))
 

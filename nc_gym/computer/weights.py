@@ -59,9 +59,9 @@ def read_config(path: Path) -> NeuralComputerConfig:
         for name, value in raw.items():
             if known[name] == "int" and (type(value) is not int or value < 1):
                 raise WeightsError(f"{file}: {name} is {value!r}, expected a positive whole number; restore the file")
-        raw.setdefault("event_sizes", ())  # weights of before there were pointers
-        for name in ("keys", "gaze_layers", "event_sizes"):
-            raw[name] = tuple(raw[name])
+        for name in ("keys", "gaze_layers", "event_sizes", "frame"):  # weights of before there were pointers lack two
+            if name in raw:
+                raw[name] = tuple(raw[name])
         raw["boots"] = tuple(tuple(b) for b in raw["boots"])
         return NeuralComputerConfig(**raw)
     except WeightsError:
