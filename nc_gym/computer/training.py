@@ -163,11 +163,15 @@ class Trainer:
             self._resume()
         process_seed = recipe.seed * 1_000_003 + self.steps * 1_009 + self.accelerator.process_index
         self.generator = torch.Generator().manual_seed(process_seed)
-        torch.manual_seed(process_seed)  # dropout
         self.writer = SummaryWriter(str(out / "tensorboard")) if self.accelerator.is_main_process else None
 
     def fit(self) -> None:
         """Trains until the minutes are used up."""
+        with torch.random.fork_rng():  # dropout draws from the global stream, which is the caller's
+            torch.manual_seed(self.generator.initial_seed())
+            self._fit()
+
+    def _fit(self) -> None:
         r, device = self.recipe, self.accelerator.device
         saved = probed = self.minutes
         means: dict[str, float] = {}
