@@ -186,6 +186,10 @@ def test_no_window_is_twice_in_the_likeliest_table_and_rows_may_agree_on_their_o
     origin = speaks_of(head)[0]
     origin[:2] = torch.tensor([[5.0, 9.0, 0.0, 0.0], [8.0, 8.5, 0.0, 0.0]])  # each by itself would be the second
     assert torch.equal(head(h, table, still, table[..., BOXES], still).table(), table[:, [1, 0, 2, 3]])
+    absent = table.clone()
+    absent[:, :2, 0] = 0  # where there is no window, rows may well be alike
+    said = head(h, absent, still, absent[..., BOXES], still).table()
+    assert torch.equal(said[:, :2], torch.zeros_like(table[:, :2]))
     swapped = (window_table._ways(CONFIG.windows) == torch.tensor([2, 3, 0, 1])).all(-1)
     head.way.bias.data[swapped] = 99.0
     assert torch.equal(head(h, table, still, table[..., BOXES], still).table(), table[:, [2, 3, 0, 1]])
@@ -199,15 +203,6 @@ def test_ways_to_the_same_table_count_together():
     origin = speaks_of(head)[0]
     origin[0] = torch.tensor([0.5, 0.0, 0.0, 0.0])  # likelier there than from any empty row, but not than from all
     assert not head(h, old, still, old[..., BOXES], still).table().any()
-
-
-def test_no_window_is_twice_in_the_likeliest_table(table):
-    head, h, still = TableHead(CONFIG), torch.zeros(3, CONFIG.width), torch.zeros(3, 2, dtype=torch.int64)
-    origin = speaks_of(head)[0]
-    origin[:2] = torch.tensor([[5.0, 9.0, 0.0, 0.0], [8.0, 8.5, 0.0, 0.0]])  # each by itself would be the second
-    assert torch.equal(head(h, table, still, table[..., BOXES], still).table(), table[:, [1, 0, 2, 3]])
-    table[:, :2, 0] = 0  # where there is no window, rows may well be alike
-    assert torch.equal(head(h, table, still, table[..., BOXES], still).table()[:, :2], torch.zeros_like(table[:, :2]))
 
 
 def test_where_a_window_is_twice_whatever_comes_from_where_the_likeliest_table_is_still_taken(table):

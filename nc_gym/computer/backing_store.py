@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from nc_gym.computer.config import NeuralComputerConfig
 from nc_gym.computer.patch_geometry import cut, grid
-from nc_gym.computer.window_table import BOXES, FIELDS, HIDDEN, outlines
+from nc_gym.computer.window_table import BOXES, FIELDS, covers, outlines
 
 
 def empty_store(config: NeuralComputerConfig, rows: int, device: torch.device) -> Tensor:
@@ -76,11 +77,9 @@ def _entries(config: NeuralComputerConfig, table: Tensor) -> Tensor:
     """Returns which entry of the store belongs to each tile, int64 (N, tiles)."""
     row = torch.arange(config.num_tiles, device=table.device) // config.tile_columns  # (tiles,)
     column = torch.arange(config.num_tiles, device=table.device) % config.tile_columns
-    left, top, right, bottom = (side[..., None] for side in outlines(table, config).unbind(-1))  # (N, K, 1)
-    inside = (column >= left) & (column < right) & (row >= top) & (row < bottom) & (table[..., :1] > HIDDEN)
-    ground = torch.ones_like(inside[:, :1])
-    owner = torch.cat([inside, ground], 1).int().argmax(1)  # (N, tiles), the topmost
-    x, y = (torch.cat([side, torch.zeros_like(side[:, :1])], 1)[..., 0].gather(1, owner) for side in (left, top))
+    there = covers(table[:, None], torch.stack([column, row], -1), config)  # (N, tiles, K)
+    owner = F.pad(there, (0, 1), value=True).int().argmax(-1)  # (N, tiles), the topmost; the ground where there is none
+    x, y = (F.pad(side, (0, 1)).gather(1, owner) for side in outlines(table, config)[..., :2].unbind(-1))
     place = (row - y) % config.tile_rows * config.tile_columns + (column - x) % config.tile_columns
     return owner * config.num_tiles + place
 

@@ -26,7 +26,7 @@ CLASSES = 160  # values of a field; boxes are counted in tiles,
 EDGE = 64  # places from so many left of the screen and above it
 _NAMES, _SIDES = 3, 4  # fields: names first, then the box, then the normal box
 BOXES = slice(_NAMES, _NAMES + _SIDES)
-HIDDEN = 1  # the highest state of a window that is not on the screen
+_HIDDEN = 1  # the highest state of a window that is not on the screen
 # Fields, right and bottom, the sides as seen from the pointer, its place, near sides, whether it is on the window:
 _SEEN = len(FIELDS) + 2 + 4 + 2 + 4 + 1
 _NEAR = 12  # those that are fewer tiles away, as what a click hits is decided there; what is farther is all alike
@@ -60,14 +60,19 @@ def outlines(table: Tensor, config: NeuralComputerConfig) -> Tensor:
     return torch.cat([near, near + size], -1) + grown
 
 
+def covers(table: Tensor, place: Tensor, config: NeuralComputerConfig) -> Tensor:
+    """Returns whether each window of tables (..., K, FIELDS) lies at columns and rows (..., 2), bool (..., K)."""
+    begin, end = outlines(table, config).split(2, -1)
+    at = place[..., None, :]
+    return ((at >= begin) & (at < end)).all(-1) & (table[..., 0] > _HIDDEN)
+
+
 def hits(table: Tensor, pointer: Tensor, config: NeuralComputerConfig) -> Tensor:
     """Returns whether pointers (..., 2) are on each window of tables (..., K, FIELDS), int64 (..., K).
 
     0 is beside it, 1 on it but a window above it is there too, 2 on it.
     """
-    begin, end = outlines(table, config).split(2, -1)
-    at = pointer[..., None, :]
-    on = ((at >= begin) & (at < end)).all(-1) & (table[..., 0] > HIDDEN)
+    on = covers(table, pointer, config)
     return on.long() + (on & (on.cumsum(-1) == 1))
 
 
