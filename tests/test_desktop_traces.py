@@ -221,6 +221,19 @@ def test_an_accountant_opens_the_calculator_and_computes_by_keys_and_by_clicks()
     assert all(32 <= column < 78 and 12 <= row < 49 for column, row, *_ in clicked)  # in the window, by tiles of 4
 
 
+def test_a_typist_mostly_types_what_bash_complains_about_into_terminals_of_many_sizes() -> None:
+    user = make_user("typist", 0, 0, "train")
+    terminal = Window("Term", 8, 24, 192, 128, False, True, 0)
+    opened = [plan[0].purpose for plan in (user.plan([]) for _ in range(20))]
+    assert set(opened) == {"open Term"}
+    acts = [act for _ in range(200) for act in user.plan([terminal])]
+    typed = "".join(KEYS[act.event[3]] if len(KEYS[act.event[3]]) == 1 else "\n" for act in acts if act.event[3])
+    lines = typed.split("\n")
+    assert sum(line.startswith(("cat ", "rm ")) for line in lines) > 60
+    kinds = {act.purpose for act in acts}
+    assert {"move Term", "resize Term", "maximize Term", "type in Term"} <= kinds
+
+
 def test_a_tidy_user_raises_a_window_from_the_task_list_and_closes_it() -> None:
     user = make_user("tidy", 0, 0, "train")
     windows = [

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_desktop import CODES, random_events, tiny_config, tiny_desktop, write_shard
+from tiny_desktop import CODES, random_events, table_of, tiny_config, tiny_desktop, write_shard
 
 from nc_gym.computer import patch_batches
 from nc_gym.computer.computer import NeuralComputer
@@ -146,7 +146,7 @@ def test_what_a_tile_shows_depends_on_key_and_place_together():
     events, event = torch.tensor([[5, 5, 0, 1], [5, 5, 0, 2]]), torch.tensor([0, 1, 0, 1])
     row, column = torch.tensor([5, 5, 8, 8]), torch.tensor([5, 5, 2, 2])
     with torch.no_grad():
-        shown = look(slot, h, torch.zeros(4, seen), events, event, row, column)
+        shown = look(slot, h, torch.zeros(4, seen), events, table_of().expand(2, -1, -1), event, row, column)
     assert not torch.allclose(shown[0], shown[1]) and not torch.allclose(shown[0], shown[2])
     assert not torch.allclose(shown[1] - shown[0], shown[3] - shown[2], atol=1e-3)
 

@@ -43,14 +43,16 @@ def tiny_desktop(seed: int = 0, **changes: object) -> NeuralComputer:
     for parameter in network.parameters():
         if not parameter.any():  # what training starts at zero would make every history alike
             parameter.data = torch.randn(parameter.shape, generator=generator) * 0.2
-    network.outlook.read.bias.data[0] = -1.0  # the screen may change
+    network.outlook.read.bias.data[0] = -1.0  # the screen may change,
+    network.scout.damage.bias.data += 1.0  # somewhere
     network.painter.source.bias.data.view(-1, SOURCES)[:, DRAW] += 1.0
     network.denoiser.codes.weight.data *= 5  # what is drawn differs from tile to tile
     network.table.source.bias.data *= 0.1  # and so may the windows
     network.table.new.weight.data *= 10
-    _, fresh, mode, _, _ = network.table.source.bias.data.view(config.windows, -1).split(network.table.parts, -1)
-    mode[:, -1] += 1.0  # boxes are said anew
-    fresh[:, 3:] += 4.0
+    _, fresh, mode, _, _ = network.table.parts(network.table.source.bias.data)
+    mode[..., -1] += 1.0  # boxes are said anew
+    fresh[..., 3:] += 4.0
+    fresh[..., :3] += 0.5  # windows come and go
     sides = network.table.new.bias.data.view(config.windows, -1, CLASSES)[:, 3:]
     sides[:, :2, EDGE : EDGE + 12] += 4.0  # and lie on the screen
     sides[:, 2:, 4:9] += 4.0
@@ -116,3 +118,11 @@ def write_shard(
         windows=windows.reshape(-1, c.windows, len(FIELDS)).astype(np.int16),
     )  # fmt: skip
     return path
+
+
+def table_of(*tasks: int) -> torch.Tensor:
+    """A table of windows with these tasks, one below the other, and nothing in the rows that are left."""
+    table = torch.zeros(1, tiny_config().windows, len(FIELDS), dtype=torch.int64)
+    for row, number in enumerate(tasks):
+        table[0, row] = torch.tensor([3, 1, number, *[EDGE + 2, EDGE + 2, 5, 5] * 2])
+    return table

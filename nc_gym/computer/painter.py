@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from nc_gym.computer.config import NeuralComputerConfig
 from nc_gym.computer.event_log import norm
-from nc_gym.computer.patch_geometry import AROUND, rank_in_event
+from nc_gym.computer.patch_geometry import AROUND, middle_of, rank_in_event
 from nc_gym.computer.patch_scout import HEAD_DIM, HEADS, TRAITS, Scouted, attention
+from nc_gym.computer.window_table import WindowPlace
 
 KEEP, MOVE, EARLIER, OTHER_EARLIER, DRAW, BACKED = range(6)
 SOURCES = 6
@@ -51,6 +52,7 @@ class Canvas:
     backed: Tensor  # (P, e) encoded: what the windows' backing stores show there
     versions: Tensor  # (P, V, e) encoded: what stood there earlier, newest first
     age: Tensor  # (P, V) events since each version was drawn; -1 where there is none
+    windows: Tensor  # (A, K, FIELDS) the window tables after the events
 
 
 @dataclass
@@ -128,6 +130,7 @@ class Painter(nn.Module):
         self.moved = nn.Linear(e, d, bias=False)
         self.backed = nn.Linear(e, d, bias=False)
         self.memory = nn.Linear(d, d, bias=False)
+        self.inside = WindowPlace(config, d)
         self.version_key = nn.Linear(e, _RECALL_DIM, bias=False)
         self.age = nn.Embedding(_AGES, _RECALL_DIM)
         self.order = nn.Parameter(torch.randn(config.versions, _RECALL_DIM) * 0.5)
@@ -145,6 +148,7 @@ class Painter(nn.Module):
         event, place = canvas.event, canvas.place
         x = self.scouted(scouted.patches[event, place]) + self.moved(canvas.moved)
         x = x + self.backed(canvas.backed) + self.memory(h)[event]
+        x = x + self.inside(canvas.windows[event], middle_of(self.config, place))
         rank, _ = rank_in_event(event, len(h))
         x = self.gaze(x, scouted.patches, rank, canvas)
         bucket = (canvas.age.clamp(min=0) + 1).float().log2().long().clamp(max=_AGES - 1)
@@ -161,11 +165,11 @@ class Painter(nn.Module):
 
 
 class TileLook(nn.Module):
-    """Tells the slot of a tile that is drawn what stands around it now, where the pointer is, and what h_t says.
+    """Tells the slot of a tile that is drawn what stands around it now, where it lies, and what h_t says.
 
-    A patch's state knows which letter comes; which part of it a tile is depends on where the tile lies in the line, and
-    which part of a menu on where it lies from the pointer. So *what* is drawn and *where* multiply: a sum of both would
-    need a hidden unit for each letter's each part.
+    A patch's state knows which letter comes; which part of it a tile is depends on where the tile lies in its window,
+    and which part of a menu on where it lies from the pointer. So *what* is drawn and *where* multiply: a sum of both
+    would need a hidden unit for each letter's each part.
     """
 
     def __init__(self, config: NeuralComputerConfig) -> None:
@@ -178,6 +182,7 @@ class TileLook(nn.Module):
         self.told = nn.Linear(w + config.width, 2 * w, bias=False)
         self.key, self.button = nn.Embedding(keys, 2 * w), nn.Embedding(buttons, 2 * w)
         self.seen = nn.Linear(seen, 2 * w, bias=False)
+        self.inside = WindowPlace(config, 2 * w)
         self.below = nn.Embedding(2 * config.tile_rows - 1, 2 * w)
         self.beyond = nn.Embedding(2 * config.tile_columns - 1, 2 * w)
         self.out = nn.Linear(2 * w, w, bias=False)
@@ -187,8 +192,9 @@ class TileLook(nn.Module):
             nn.init.zeros_(layer.weight)
 
     def forward(
-        self, slot: Tensor, h: Tensor, around: Tensor, events: Tensor, event: Tensor, row: Tensor, column: Tensor
-    ) -> Tensor:
+        self, slot: Tensor, h: Tensor, around: Tensor, events: Tensor, windows: Tensor, event: Tensor, row: Tensor,
+        column: Tensor,
+    ) -> Tensor:  # fmt: skip
         """Maps slots (Q, w) to the same shape.
 
         Args:
@@ -196,6 +202,7 @@ class TileLook(nn.Module):
             h: (A, d).
             around: latents (Q, 27, d_z).
             events: (A, 4), the pointer's column and row in tiles, button event, key.
+            windows: the window tables after them, (A, K, FIELDS).
             event: which of them each tile is drawn by, (Q,).
             row: of the tiles, (Q,).
             column: (Q,).
@@ -204,6 +211,7 @@ class TileLook(nn.Module):
         below, beyond = row - event_of[:, 1] + self.rows - 1, column - event_of[:, 0] + self.columns - 1
         what = self._read(self.told, slot, h, event) + self.button(event_of[:, 2]) + self.key(event_of[:, 3])
         where = self.seen(seen) + self.below(below) + self.beyond(beyond)
+        where = where + self.inside(windows[event], torch.stack([column, row], -1))
         added = self.down(F.gelu(self._read(self.up, slot, h, event, seen), approximate="tanh"))
         return norm(slot + added + self.out(norm(what) * norm(where)))
 

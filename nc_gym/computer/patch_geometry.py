@@ -18,6 +18,12 @@ def tile_at(config: NeuralComputerConfig, patch: Tensor, inner: Tensor) -> tuple
     return row, patch % config.patch_columns * config.patch + inner % config.patch
 
 
+def middle_of(config: NeuralComputerConfig, patch: Tensor) -> Tensor:
+    """Returns column and row (..., 2) of the tile in the middle of patches."""
+    row, column = tile_at(config, patch, torch.full_like(patch, (config.patch**2 + config.patch) // 2))
+    return torch.stack([column, row], -1)
+
+
 def patch_at(config: NeuralComputerConfig, row: Tensor, column: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Returns patch, place in it, and whether they are on the screen, of tiles at rows and columns.
 

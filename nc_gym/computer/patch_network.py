@@ -12,7 +12,8 @@ from nc_gym.computer.painter import Painter, TileLook
 from nc_gym.computer.patch_geometry import tile_at, tiles_around
 from nc_gym.computer.patch_scout import PatchScout
 from nc_gym.computer.pointer_log import ChangeEncoder, OutlookHead, PatchEncoder, PointerLog
-from nc_gym.computer.window_table import TableHead, TableReader
+from nc_gym.computer.table_head import TableHead
+from nc_gym.computer.window_table import TableReader
 
 SPRITE_SIDE = 32  # pixels
 
@@ -47,8 +48,8 @@ class PatchNetwork(nn.Module):
         self.denoiser = CodeDenoiser(config)
 
     def code_odds(
-        self, slots: Tensor, h: Tensor, codes: Tensor, events: Tensor, event: Tensor, place: Tensor, p: Tensor,
-        t: Tensor,
+        self, slots: Tensor, h: Tensor, codes: Tensor, events: Tensor, windows: Tensor, event: Tensor, place: Tensor,
+        p: Tensor, t: Tensor,
     ) -> Tensor:  # fmt: skip
         """Returns the log odds (Q, K) of every code for Q tiles that are drawn.
 
@@ -57,6 +58,7 @@ class PatchNetwork(nn.Module):
             h: (A, d).
             codes: framebuffers (A, patches, 16).
             events: the events themselves, (A, 4).
+            windows: the window tables after them, (A, K, FIELDS).
             event: which of them each tile is drawn by, (Q,).
             place: in which patch of the screen, (Q,).
             p: in which of the P patches, (Q,).
@@ -64,4 +66,4 @@ class PatchNetwork(nn.Module):
         """
         row, column = tile_at(self.config, place, t)
         around = self.codec.code_latents[tiles_around(self.config, codes, event, row, column)]  # (Q, 27, d_z)
-        return self.denoiser(self.look(slots[p, t], h, around, events, event, row, column))
+        return self.denoiser(self.look(slots[p, t], h, around, events, windows, event, row, column))

@@ -17,7 +17,7 @@ from nc_gym.computer.painter import BACKED, DRAW, KEEP, MOVE, RECALLS, Canvas, P
 from nc_gym.computer.patch_geometry import moved_codes
 from nc_gym.computer.patch_network import PatchNetwork
 from nc_gym.computer.pointer_log import Outlook, PointerTokens
-from nc_gym.computer.window_table import TableOdds
+from nc_gym.computer.table_head import TableOdds
 
 COPIED_SHARE = 0.12  # of the tiles that some source shows already, whose likelihood is computed
 DRAWN_SHARE = 0.6  # of the tiles that none shows
@@ -121,7 +121,7 @@ def losses(net: PatchNetwork, batch: Batch, generator: torch.Generator, corrupte
     h = h[at] + net.told(windows, pointer[:, :2])
     event, place, target = batch["patch_event"], batch["place"], states[batch["target"]]
     shown = (_rows(encoded, batch[name], h.dtype) for name in ("canvas", "backed"))
-    scouted = net.scout(*shown, h, pointer[:, :2], before, motion)
+    scouted = net.scout(*shown, h, pointer[:, :2], before, motion, windows)
     codes = states[batch["canvas"]]  # (A, patches, 16)
     kept = codes[event, place]
     changed = damaged[at]
@@ -134,7 +134,7 @@ def losses(net: PatchNetwork, batch: Batch, generator: torch.Generator, corrupte
     of_backed = batch["backed"][event, place]
     canvas = Canvas(
         event, place, net.encoder(moved), _rows(encoded, of_backed, h.dtype),
-        _rows(encoded, batch["version"], h.dtype), batch["age"],
+        _rows(encoded, batch["version"], h.dtype), batch["age"], windows,
     )  # fmt: skip
     paint = net.painter(scouted, h, canvas)
     versions = torch.where(batch["age"][..., None] >= 0, states[batch["version"]], -1)
@@ -145,7 +145,7 @@ def losses(net: PatchNetwork, batch: Batch, generator: torch.Generator, corrupte
     taken = torch.where(possible, COPIED_SHARE, DRAWN_SHARE)
     p, t = torch.nonzero(chance < taken, as_tuple=True)
     slots = net.denoiser.slot_state(paint.state)
-    odds = net.code_odds(slots, h, codes, pointer, event[p], place[p], p, t)
+    odds = net.code_odds(slots, h, codes, pointer, windows, event[p], place[p], p, t)
     named = odds.float().log_softmax(-1)
     drawn = named.gather(1, target[p, t][:, None])[:, 0]
     share = paint.source[p, t].float().log_softmax(-1)[:, DRAW]

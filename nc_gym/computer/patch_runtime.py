@@ -94,7 +94,7 @@ class PatchRuntime:
             state.windows[rows] = windows  # recordings list windows only where the screen changes
             told = h[awake] + self.network.told(windows, pointer)
             self._paint(state, rows, told, Outlook(**{k: v[awake] for k, v in vars(outlook).items()}),
-                        event[awake], before[awake], composed)  # fmt: skip
+                        event[awake], before[awake], windows, composed)  # fmt: skip
         self._hold(state, event, active)
         state.events[active] += 1
 
@@ -130,7 +130,7 @@ class PatchRuntime:
 
     def _paint(
         self, state: PatchState, rows: Tensor, h: Tensor, outlook: Outlook, event: Tensor, before: Tensor,
-        composed: Tensor,
+        windows: Tensor, composed: Tensor,
     ) -> None:  # fmt: skip
         """Paints what changes on the rows numbered ``rows`` (A,), given what their backing stores show (A, tiles)."""
         c, net = self.config, self.network
@@ -140,7 +140,7 @@ class PatchRuntime:
         encoded = net.encoder(codes)
         other, encoded_backed = (backed != codes).any(-1), encoded.clone()
         encoded_backed[other] = net.encoder(backed[other])
-        scouted = net.scout(encoded, encoded_backed, h, event[:, :2], before, motion)
+        scouted = net.scout(encoded, encoded_backed, h, event[:, :2], before, motion, windows)
         a, place = torch.nonzero(net.scout.damage(scouted.patches)[..., 0] > 0, as_tuple=True)
         if not len(a):
             return
@@ -151,7 +151,8 @@ class PatchRuntime:
         kept, there = codes[a, place], age >= 0
         earlier = encoded[a, place][:, None].repeat(1, c.versions, 1)  # as in training, where none are missing
         earlier[there] = net.encoder(versions[there])
-        paint = net.painter(scouted, h, Canvas(a, place, net.encoder(moved), encoded_backed[a, place], earlier, age))
+        canvas = Canvas(a, place, net.encoder(moved), encoded_backed[a, place], earlier, age, windows)
+        paint = net.painter(scouted, h, canvas)
         drawn = self._sources(
             paint, kept, moved, backed[a, place], torch.where(there[..., None], versions, c.num_codes)
         )
@@ -160,7 +161,8 @@ class PatchRuntime:
         if len(p):
             slots = net.denoiser.slot_state(paint.state)
             some = zip(p.split(TILES_AT_ONCE), t.split(TILES_AT_ONCE), strict=True)
-            code[p, t] = torch.cat([self._denoise(state, rows, codes, h, event, slots, a, place, *pt) for pt in some])
+            drawing = state, rows, codes, h, event, windows, slots, a, place
+            code[p, t] = torch.cat([self._denoise(*drawing, *pt) for pt in some])
         changed = (code != kept).any(1)
         self._put(state, rows[a[changed]], place[changed], kept[changed], code[changed])
         state.damage[rows] = torch.bincount(a[p], minlength=len(rows)).float() / c.num_tiles
@@ -184,12 +186,12 @@ class PatchRuntime:
         return torch.where(share[..., DRAW] > top, -1, code)
 
     def _denoise(
-        self, state: PatchState, rows: Tensor, codes: Tensor, h: Tensor, event: Tensor, slots: Tensor, a: Tensor,
-        place: Tensor, p: Tensor, t: Tensor,
+        self, state: PatchState, rows: Tensor, codes: Tensor, h: Tensor, event: Tensor, windows: Tensor,
+        slots: Tensor, a: Tensor, place: Tensor, p: Tensor, t: Tensor,
     ) -> Tensor:  # fmt: skip
         """Denoises the tiles numbered ``t`` of the patches numbered ``p`` from noise; returns their codes (Q,)."""
         c, net = self.config, self.network
-        odds = net.code_odds(slots, h, codes, event, a[p], place[p], p, t)
+        odds = net.code_odds(slots, h, codes, event, windows, a[p], place[p], p, t)
         n, latents = rows[a[p]], net.codec.code_latents
         row, column = tile_at(c, place[p], t)
         noise = row_noise(state.seeds[n], state.clock[n] * c.num_tiles + row * c.tile_columns + column, c.latent_dim)

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from nc_gym.computer.config import NeuralComputerConfig
 from nc_gym.computer.event_log import norm
-from nc_gym.computer.patch_geometry import moved_from
+from nc_gym.computer.patch_geometry import middle_of, moved_from
+from nc_gym.computer.window_table import WindowPlace
 
 HEADS, HEAD_DIM = 4, 32
 TRAITS = 8  # numbers by which the scout tells of a tile whether it moves along
@@ -89,6 +90,7 @@ class PatchScout(nn.Module):
         self.from_column = nn.Embedding(2 * config.patch_columns - 1, w)
         self.blocks = nn.ModuleList(ScoutBlock(w) for _ in range(config.scout_layers))
         self.block_out = nn.Linear(w, _BLOCK**2 * e, bias=False)
+        self.inside = WindowPlace(config, e)
         self.up = nn.Linear(e, 2 * e, bias=False)
         self.down = nn.Linear(2 * e, e, bias=False)
         self.traits = nn.Linear(e, config.patch**2 * TRAITS, bias=False)
@@ -132,8 +134,9 @@ class PatchScout(nn.Module):
         return torch.cat(maps, -1)
 
     def forward(
-        self, patches: Tensor, backed: Tensor, h: Tensor, pointer: Tensor, before: Tensor, motion: Tensor
-    ) -> Scouted:
+        self, patches: Tensor, backed: Tensor, h: Tensor, pointer: Tensor, before: Tensor, motion: Tensor,
+        windows: Tensor,
+    ) -> Scouted:  # fmt: skip
         """Looks at A framebuffers.
 
         Args:
@@ -143,6 +146,7 @@ class PatchScout(nn.Module):
             pointer: column and row after the event, (A, 2) tiles.
             before: the same before it.
             motion: of a part of the screen, (A, 2) rows and columns of tiles.
+            windows: the window tables after the events, (A, K, FIELDS).
         """
         c, own = self.config, norm(patches)
         own = (own + self.backed(norm(backed) - own)).unflatten(1, (c.patch_rows, -1))
@@ -159,6 +163,8 @@ class PatchScout(nn.Module):
         x = norm(x)
         told = self.block_out(x).unflatten(-1, (_BLOCK, _BLOCK, -1)).transpose(2, 3).flatten(3, 4).flatten(1, 2)
         y = own + told[:, : c.patch_rows, : c.patch_columns]
+        middles = middle_of(c, torch.arange(c.num_patches, device=h.device))
+        y = y + self.inside(windows[:, None], middles).view_as(y)
         y = (y + self.down(F.gelu(self.up(mix_patches(norm(y))), approximate="tanh"))).flatten(1, 2)
         traits = self.traits(norm(y)).unflatten(-1, (-1, TRAITS))
         carried = self.carry(traits, motion)

@@ -1,9 +1,9 @@
-"""Six desktop users that keep no human pace, as environments and agents do.
+"""Seven desktop users that keep no human pace, as environments and agents do.
 
 One is in a hurry: throws windows in one jump, opens the next program at once. One does nothing for hundreds of events.
 One works at the keyboard: writes files and reads them again, adds and subtracts numbers, wherever the pointer is. One
-keeps to the calculator. One opens windows only to close them again, so that it shows which one comes next. One arranges
-windows: sizes, drops, maximises, minimises and restores them.
+keeps to the calculator. One types into xterms, mostly what bash complains about. One opens windows only to close them
+again, so that it shows which one comes next. One arranges windows: sizes, drops, maximises, minimises, restores them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from nc_gym.machines.desktop_events import HEIGHT, WIDTH
 from nc_gym.machines.window import Window
 from nc_gym.traces.desktop_hand import Act
 from nc_gym.traces.desktop_users import LAUNCHERS, PANEL_TOP, GoalUser
-from nc_gym.traces.words import random_sum, random_word
+from nc_gym.traces.words import random_sum, random_word, unknown_command
 
 _MOST_WINDOWS = 4
 
@@ -131,6 +131,32 @@ class AccountantUser(ClerkUser):
             self._sums()
         else:
             self._compute(calculators[-1])
+        return self._hand.taken()
+
+
+class TypistUser(ErrandUser):
+    """A user in a hurry that types into xterms of all sizes and places, mostly what bash complains about."""
+
+    def plan(self, windows: Sequence[Window]) -> list[Act]:
+        """See ``GoalUser``."""
+        terminals = [window for window in windows if window.title == "Term"]
+        kind = self.rng.random()
+        if not terminals:
+            self._launch("Term")
+        elif not terminals[-1].active:
+            self._raise_at_once(terminals[-1])
+        elif kind < 0.12:
+            self.rng.choice((self._throw, self._resize, self._maximize))(terminals[-1])
+        elif kind < 0.16 and len(windows) < _MOST_WINDOWS:
+            self._launch()
+        elif kind < 0.18:
+            self._hand.press("Alt-F4", "close Term")
+        elif kind < 0.45:
+            self._command(terminals[-1])
+        else:
+            word = random_word(self.rng, self.split)
+            line = self.rng.choice((f"cat {word}", f"rm {word}", unknown_command(self.rng, self.split)))
+            self._hand.type(line + "\n", "type in Term")
         return self._hand.taken()
 
 

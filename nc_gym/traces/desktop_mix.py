@@ -6,17 +6,36 @@ from collections.abc import Mapping
 from random import Random
 from typing import TypeAlias
 
-from nc_gym.traces.desktop_errands import AccountantUser, ArrangerUser, ClerkUser, ErrandUser, TidyUser, WaitingUser
+from nc_gym.traces.desktop_errands import (
+    AccountantUser,
+    ArrangerUser,
+    ClerkUser,
+    ErrandUser,
+    TidyUser,
+    TypistUser,
+    WaitingUser,
+)
 from nc_gym.traces.desktop_users import GoalUser, RandomUser
 from nc_gym.traces.mix import check_user, draw_user
 from nc_gym.traces.words import Split
 
 DesktopUser: TypeAlias = "GoalUser | RandomUser"
 # Shards number users by their place here, and older shards are read beside newer ones: new users come last.
-USERS: tuple[str, ...] = ("goal", "slow", "fast", "errand", "waiting", "clerk", "tidy", "arranger", "accountant")
+USERS: tuple[str, ...] = (
+    "goal",
+    "slow",
+    "fast",
+    "errand",
+    "waiting",
+    "clerk",
+    "tidy",
+    "arranger",
+    "accountant",
+    "typist",
+)
 _GOALS: Mapping[str, type[GoalUser]] = {
     "goal": GoalUser, "errand": ErrandUser, "waiting": WaitingUser, "clerk": ClerkUser,
-    "accountant": AccountantUser, "tidy": TidyUser, "arranger": ArrangerUser,
+    "accountant": AccountantUser, "tidy": TidyUser, "arranger": ArrangerUser, "typist": TypistUser,
 }  # fmt: skip
 DEFAULT_MIX: Mapping[str, float] = {"goal": 0.8, "slow": 0.1, "fast": 0.1}
 
