@@ -69,10 +69,11 @@ def _speed_cells(machine: dict[str, Any], environment: dict[str, Any]) -> tuple[
 
 def _host_sentence(result: dict[str, Any]) -> str:
     host, rates = result["host"], result["arithmetic"]["matrix_product_gflops"]
+    of_rows = result["arithmetic"]["step_gflops"]
     return (
         f"{host['cpu']}, torch {host['versions']['torch']} (threads: {host['torch_threads']}); its matrix products "
-        f"reach {rates['float32']:.0f} GFLOP/s in float32 and {rates['bfloat16']:.0f} in bfloat16, the steps below "
-        f"{', '.join(f'{rate:.1f}' for rate in result['arithmetic']['step_gflops'].values())}."
+        f"reach {rates['float32']:.0f} GFLOP/s in float32 and {rates['bfloat16']:.0f} in bfloat16, the steps of "
+        f"{', '.join(of_rows)} rows {', '.join(f'{rate:.1f}' for rate in of_rows.values())}."
     )
 
 
@@ -85,7 +86,7 @@ def desktop_speed(result: dict[str, Any]) -> str:
     rows = [cells(name, result[name]) for name in names if result.get(name) is not None]
     speeds = table(("desktop", "rows", "steps/s", "pointer move", "window opening"), rows)
     when = _when(result["weights"]["sha256"], "nc_gym/Desktop-v0")
-    return f"{speeds}\n\n{flatness(result)}.{when}"
+    return f"{_host_sentence(result)}\n\n{speeds}\n\n{flatness(result)}.{when}"
 
 
 def _calls_sentence(result: dict[str, Any]) -> str:
