@@ -81,11 +81,10 @@ class WindowPlace(nn.Module):
 
     def forward(self, table: Tensor, place: Tensor) -> Tensor:
         """Maps tables (..., K, FIELDS) and columns and rows of tiles (..., 2) to (..., width)."""
-        on = covers(table, place, self.config)
-        top = on & (on.cumsum(-1) == 1)
+        top = hits(table, place, self.config) == 2
         near, far = (outlines(table, self.config) * top[..., None]).sum(-2).split(2, -1)
         away = torch.cat([place - near + 1, far - place], -1)  # from 1 on; 0 is for places in no window
-        away = (away * on.any(-1, keepdim=True)).clamp(max=CLASSES - 1)
+        away = (away * top.any(-1, keepdim=True)).clamp(max=CLASSES - 1)
         first, *others = (side(n) for side, n in zip(self.sides, away.unbind(-1), strict=True))
         return sum(others, first)
 
