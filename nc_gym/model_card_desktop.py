@@ -64,8 +64,9 @@ def parts(config: NeuralComputerConfig) -> dict[str, str]:
         "told": "tells scout, painter and denoiser which windows there are after the event",
         "scout": f"sees the pointer as heat maps and names the damaged patches, {c.scout_layers} layers, "
         f"width {c.scout_width}",
-        "painter": f"chooses for each damaged patch what it shows, up to {c.versions} earlier states of it and what "
-        "its window showed there when it was last seen included, "
+        "echo": "names how far from where it stands a part of the screen is shown once more",
+        "painter": f"chooses for each damaged patch what it shows, up to {c.versions} earlier states of it, what "
+        "its window showed there when it was last seen and the echo included, "
         f"{c.painter_layers} layers",
         "look": "tells a tile that is drawn what stands around it, where the pointer is, and what the log says",
         "denoiser": f"names the odds of all codes for a drawn tile, width {c.renderer_width}; Bayes' rule makes of "

@@ -9,7 +9,7 @@ import pytest
 import torch
 from tiny_desktop import CODES, random_events, table_of, tiny_config, tiny_desktop, write_shard
 
-from nc_gym.computer import patch_batches
+from nc_gym.computer import patch_mistakes
 from nc_gym.computer.computer import NeuralComputer
 from nc_gym.computer.painter import TileLook
 from nc_gym.computer.patch_batches import PatchData, fit_patch_codec
@@ -23,7 +23,7 @@ from nc_gym.computer.training import Recipe, Trainer
 
 def test_stale_patches_are_seen_and_mended(shard, monkeypatch):
     """The painter may see patches as they were before their last change; they, too, must become what is true."""
-    monkeypatch.setattr(patch_batches, "STALE_EVENTS", 1.0)
+    monkeypatch.setattr(patch_mistakes, "STALE_EVENTS", 1.0)
     data = PatchData([shard], tiny_desktop().network, 1000, workers=1)
     true, stale = (data.batch([0, 1, 2], 36, torch.Generator().manual_seed(0), stale) for stale in (False, True))
     shown = [batch["states"][batch["canvas"]] for batch in (true, stale)]
@@ -65,9 +65,9 @@ def test_long_sessions_are_not_padding_for_short_ones(tmp_path):
 
 def test_training_is_not_always_told_the_true_image_of_the_pointer():
     sprites, rng = np.arange(10_000) // 10, np.random.default_rng(0)
-    known = patch_batches._known_sprites(sprites, rng)
+    known = patch_mistakes.known_sprites(sprites, rng)
     assert 0.08 < (known != sprites).mean() < 0.12
-    assert patch_batches._known_sprites(sprites, None) is sprites
+    assert patch_mistakes.known_sprites(sprites, None) is sprites
 
 
 def test_events_of_a_kind_that_goes_wrong_are_painted_more_often(shard):

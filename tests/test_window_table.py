@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from tiny_desktop import random_events, table_of, tiny_config, tiny_desktop, write_shard
 
-from nc_gym.computer import patch_batches
+from nc_gym.computer import patch_batches, patch_mistakes
 from nc_gym.computer.patch_batches import PatchData
 from nc_gym.computer.window_table import CLASSES, EDGE, FIELDS, TableReader, WindowPlace, hits, name_sides
 from nc_gym.machines.window import Window
@@ -125,14 +125,14 @@ def test_what_was_held_is_what_stood_there_after_the_last_event_with_a_button():
 
 
 def test_in_training_a_table_may_have_missed_a_change_for_a_few_events(monkeypatch):
-    monkeypatch.setattr(patch_batches, "MISSED", 1.0)
+    monkeypatch.setattr(patch_mistakes, "MISSED", 1.0)
     said = np.repeat(np.arange(1, 5, dtype=np.uint8), 10)[:, None, None] * np.ones((4, len(FIELDS)), np.uint8)
-    known = patch_batches._known_tables(said, np.random.default_rng(0))[:, 0, 0]
+    known = patch_mistakes.known_tables(said, np.random.default_rng(0))[:, 0, 0]
     true = np.concatenate([[0], said[:-1, 0, 0]])
     late = known != true
     assert (known[late] == true[late] - 1).all()  # what stood there before the change
-    assert set(np.flatnonzero(late) // 10) == {0, 1, 2, 3} and 4 <= late.sum() <= 4 * patch_batches.RECENT
-    assert (patch_batches._known_tables(said, None)[:, 0, 0] == true).all()
+    assert set(np.flatnonzero(late) // 10) == {0, 1, 2, 3} and 4 <= late.sum() <= 4 * patch_mistakes.RECENT
+    assert (patch_mistakes.known_tables(said, None)[:, 0, 0] == true).all()
 
 
 def test_what_the_table_says_changes_what_is_painted():

@@ -1,9 +1,9 @@
 """The painter of a computer with a pointer: from what the scout saw and h_t to new patches.
 
 It says of every tile of the damaged patches where it comes from: it stays, it moves with a part of the screen, it shows
-again what stood there earlier or what the window that it belongs to showed there, or it is drawn, which means denoised
-from pure noise. The likelihood of a tile is the sum over the sources that show it (a pointer-generator, See et al.
-2017), so nothing has to say which is right.
+again what stood there earlier or what the window that it belongs to showed there, it echoes what stands elsewhere, or
+it is drawn, which means denoised from pure noise. The likelihood of a tile is the sum over the sources that show it (a
+pointer-generator, See et al. 2017), so nothing has to say which is right.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from nc_gym.computer.patch_geometry import AROUND, middle_of, rank_in_event
 from nc_gym.computer.patch_scout import HEAD_DIM, HEADS, TRAITS, Scouted, attention
 from nc_gym.computer.window_table import WindowPlace
 
-KEEP, MOVE, EARLIER, OTHER_EARLIER, DRAW, BACKED = range(6)
-SOURCES = 6
+KEEP, MOVE, EARLIER, OTHER_EARLIER, DRAW, BACKED, ECHO = range(7)
+SOURCES = 7
 RECALLS = 2  # earlier states that one patch may mix
 _RECALL_DIM = 32
 _AGES = 12  # powers of two of the events since a version was drawn
@@ -50,6 +50,7 @@ class Canvas:
     place: Tensor  # (P,) which patch
     moved: Tensor  # (P, e) encoded: what a motion brings there
     backed: Tensor  # (P, e) encoded: what the windows' backing stores show there
+    echoed: Tensor  # (P, e) encoded: what stands elsewhere and may be echoed there
     versions: Tensor  # (P, V, e) encoded: what stood there earlier, newest first
     age: Tensor  # (P, V) events since each version was drawn; -1 where there is none
     windows: Tensor  # (A, K, FIELDS) the window tables after the events
@@ -129,6 +130,7 @@ class Painter(nn.Module):
         self.scouted = nn.Linear(e, d, bias=False)
         self.moved = nn.Linear(e, d, bias=False)
         self.backed = nn.Linear(e, d, bias=False)
+        self.echoed = nn.Linear(e, d, bias=False)
         self.memory = nn.Linear(d, d, bias=False)
         self.inside = WindowPlace(config, d)
         self.version_key = nn.Linear(e, _RECALL_DIM, bias=False)
@@ -140,14 +142,14 @@ class Painter(nn.Module):
         self.source = nn.Linear(d, config.patch**2 * SOURCES)
         self.tile_up = nn.Linear(2 * TRAITS + 1, _TILE_WIDTH)
         self.tile_source = nn.Linear(_TILE_WIDTH, SOURCES, bias=False)
-        for layer in (self.tile_source, self.backed):
+        for layer in (self.tile_source, self.backed, self.echoed):
             nn.init.zeros_(layer.weight)
 
     def forward(self, scouted: Scouted, h: Tensor, canvas: Canvas) -> Paint:
         """Reads the sources off what the scout saw and h (A, d); there must be at least one patch."""
         event, place = canvas.event, canvas.place
         x = self.scouted(scouted.patches[event, place]) + self.moved(canvas.moved)
-        x = x + self.backed(canvas.backed) + self.memory(h)[event]
+        x = x + self.backed(canvas.backed) + self.echoed(canvas.echoed) + self.memory(h)[event]
         x = x + self.inside(canvas.windows[event], middle_of(self.config, place))
         rank, _ = rank_in_event(event, len(h))
         x = self.gaze(x, scouted.patches, rank, canvas)

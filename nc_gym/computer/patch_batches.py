@@ -20,17 +20,13 @@ from nc_gym.computer.codec import fit_codec
 from nc_gym.computer.difficulty import Difficulty
 from nc_gym.computer.objective import Batch
 from nc_gym.computer.patch_geometry import tiles_near
+from nc_gym.computer.patch_mistakes import known_sprites, known_tables, stale_patches
 from nc_gym.computer.patch_network import PatchNetwork
 from nc_gym.computer.patches import PatchFile, link_patches, read_patch_shard
 from nc_gym.computer.window_table import BOXES
 
 SPARE_PATCHES = 4  # unchanged patches that the painter gets per event, as a scout may be wrong
 MOST_PATCHES = 40  # changed patches that the painter gets per event, drawn at random: it paints each by itself
-STALE_EVENTS = 0.3  # of the painted events, which show a few patches as they were before their last change,
-MOST_STALE = 6  # up to so many of those that
-RECENT = 4  # so many events before drew: what a wrong scout or painter leaves behind is where things happen
-MISSED = 0.03  # of the changes of the window table, which up to RECENT later events have not seen
-UNSURE = 0.1  # of the events begin with another image of the pointer than the true one
 QUIET_WEIGHT = 0.3  # of an event that changes nothing, against n ** 0.2 of one that changes n patches
 
 
@@ -116,8 +112,9 @@ class PatchData:
         events = 0
         for b, part in enumerate(parts):
             file = self.files[part.file]
-            for name in ("target", "backed"):
-                columns.setdefault(name, []).append(number(part.file, part.painter[name]))
+            for name in ("target", "backed", "damage_state", "damage_before"):
+                source = part.log if name.startswith("damage") else part.painter
+                columns.setdefault(name, []).append(number(part.file, source[name]))
             for name in ("change_state", "canvas", "version"):
                 source = part.log if name == "change_state" else part.painter
                 columns.setdefault(name, []).append(number(part.file, file.state[source[name]]))
@@ -156,14 +153,16 @@ class PatchData:
         near = file.codes[file.state[shown[np.arange(T)[:, None], patch]], inner]
         counts = file.goal_hi[first : first + T] - file.goal_lo[first : first + T]
         windows = file.windows[first : first + T]
-        known = _known_tables(file.said[first : first + T], rng if stale else None)
+        known = known_tables(file.said[first : first + T], rng if stale else None)
         held, held_at = _held(known, events)
         changed = np.arange(file.lo[first], file.hi[first + T - 1])
+        goals, of_event = slice(file.goal_lo[first], file.goal_hi[first + T - 1]), np.repeat(np.arange(T), counts)
+        goal_place = file.goal_place[goals].astype(np.int64)
         log = {
             "event": events,
             "moved": np.diff(pointers, axis=0),
             "before": pointers[:-1],
-            "sprite_in": _known_sprites(sprites[:-1], rng if stale else None),
+            "sprite_in": known_sprites(sprites[:-1], rng if stale else None),
             "sprite": sprites[1:],
             "near": np.where(inside, near, c.num_codes),
             "motion": file.motion[first : first + T],
@@ -175,8 +174,10 @@ class PatchData:
             "last": held_at[:, 2],
             "change_state": changed,
             "change_event": file.when[changed].astype(np.int64),
-            "damage_place": file.goal_place[file.goal_lo[first] : file.goal_hi[first + T - 1]].astype(np.int64),
-            "damage_event": np.repeat(np.arange(T), counts),
+            "damage_place": goal_place,
+            "damage_event": of_event,
+            "damage_state": file.goal_state[goals],
+            "damage_before": file.state[shown[of_event, goal_place]],
         }
         kinds = self.difficulty.kinds(events, counts)
         lost = file.state[shown] != file.goal_shown(s, c.num_patches)[: T + 1]
@@ -197,7 +198,9 @@ class PatchData:
         number = min(painted, len(counts))
         at = np.sort(rng.choice(len(counts), number, replace=False, p=weight / weight.sum()))
         true = shown[at]
-        canvas = np.where(_stale(file, true, at, counts[at] > 0, rng), file.earlier[true], true) if stale else true
+        canvas = (
+            np.where(stale_patches(file, true, at, counts[at] > 0, rng), file.earlier[true], true) if stale else true
+        )
         event, place, target, weight_of = [], [], [], []
         for a, t in enumerate(at):
             goals = np.arange(file.goal_lo[first + t], file.goal_hi[first + t])
@@ -238,6 +241,8 @@ class PatchData:
                     for states in (
                         part.painter["target"],
                         part.painter["backed"],
+                        part.log["damage_state"],
+                        part.log["damage_before"],
                         self.files[part.file].state[part.log["change_state"]],
                         *(self.files[part.file].state[part.painter[n]] for n in ("canvas", "version")),
                     )
@@ -253,52 +258,6 @@ _PER_TOKEN = (
     "event", "moved", "before", "sprite_in", "sprite", "near", "motion", "changes", "windows", "windows_in", "held",
     "since", "last",
 )  # fmt: skip
-
-
-def _stale(
-    file: PatchFile, shown: NDArray, at: NDArray, changing: NDArray, rng: np.random.Generator
-) -> NDArray[np.bool_]:
-    """Chooses the patches that painted events see as they were before their last change.
-
-    Args:
-        file: the shard.
-        shown: the entry that each patch truly shows before each of A events, (A, patches).
-        at: numbers of the events in their session, (A,).
-        changing: which of them change anything, (A,); no other paints.
-        rng: source of choices.
-
-    Returns:
-        (A, patches).
-    """
-    when = file.when[shown]
-    recent = (when >= 0) & (when >= at[:, None] - RECENT)
-    lot = np.where(recent, rng.random(shown.shape), 2.0)
-    number = rng.integers(1, MOST_STALE + 1, len(at)) * (changing & (rng.random(len(at)) < STALE_EVENTS))
-    return recent & (lot.argsort(1).argsort(1) < number[:, None])
-
-
-def _known_sprites(sprites: NDArray, rng: np.random.Generator | None) -> NDArray:
-    """Returns the pointer's images before each event of a session (T,), given the true ones.
-
-    With ``rng``, some are what it showed at another time; or one wrong image would last for as long as it may.
-    """
-    if rng is None:
-        return sprites
-    return np.where(rng.random(len(sprites)) < UNSURE, rng.permutation(sprites), sprites)
-
-
-def _known_tables(said: NDArray[np.uint8], rng: np.random.Generator | None) -> NDArray[np.uint8]:
-    """Returns the tables before each event of a session (T, K, FIELDS), given those said after each.
-
-    With ``rng``, some as a computer would have them that has missed a change, for up to RECENT events; it is to notice.
-    """
-    known = np.concatenate([np.zeros_like(said[:1]), said[:-1]])
-    if rng is not None:
-        changing = np.flatnonzero((said != known).any((1, 2)))
-        true = known.copy()
-        for t in changing[rng.random(len(changing)) < MISSED]:
-            known[t + 1 : t + 1 + rng.integers(1, RECENT + 1)] = true[t]
-    return known
 
 
 def _held(known: NDArray[np.uint8], events: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

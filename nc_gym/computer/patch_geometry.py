@@ -56,6 +56,12 @@ def cut(config: NeuralComputerConfig, codes: Tensor) -> Tensor:
     return x.transpose(2, 3).reshape(len(codes), config.num_patches, config.patch**2)
 
 
+def uncut(config: NeuralComputerConfig, codes: Tensor) -> Tensor:
+    """Lays the codes of patches (A, patches, 16) out as framebuffers (A, tile rows, tile columns)."""
+    x = codes.view(-1, config.patch_rows, config.patch_columns, config.patch, config.patch)
+    return x.transpose(2, 3).reshape(len(codes), config.tile_rows, config.tile_columns)
+
+
 def grid(codes: NDArray, config: NeuralComputerConfig) -> NDArray:
     """Lays patches (..., patches, 16) out as tiles (..., tile rows, tile columns)."""
     side = config.patch

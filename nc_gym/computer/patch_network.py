@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from nc_gym.computer.code_denoiser import CodeDenoiser
 from nc_gym.computer.codec import TileCodec
 from nc_gym.computer.config import NeuralComputerConfig
+from nc_gym.computer.echo import EchoHead
 from nc_gym.computer.painter import Painter, TileLook
 from nc_gym.computer.patch_geometry import tile_at, tiles_around
 from nc_gym.computer.patch_scout import PatchScout
@@ -43,6 +44,7 @@ class PatchNetwork(nn.Module):
         self.table = TableHead(config)
         self.told = TableReader(config)
         self.scout = PatchScout(config)
+        self.echo = EchoHead(config)
         self.painter = Painter(config)
         self.look = TileLook(config)
         self.denoiser = CodeDenoiser(config)

@@ -1,6 +1,7 @@
 """The training objective of a computer with a pointer: teacher-forced losses of a batch of sessions.
 
-For every event: cross-entropy of what h_t says by itself (whether something changes, pointer, windows, motion, damage).
+For every event: cross-entropy of what h_t says by itself (whether something changes, pointer, windows, motion, damage,
+and, of some tiles of small changes, what they show).
 For the events chosen for the painter: the scout's damage, the likelihood of damaged tiles under the mixture of their
 sources, which is all that the denoiser learns from too. A batch is made by ``patch_batches.py``.
 """
@@ -12,9 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nc_gym.computer.code_denoiser import posterior_mean
+from nc_gym.computer.echo import find_offsets
 from nc_gym.computer.objective import Batch
-from nc_gym.computer.painter import BACKED, DRAW, KEEP, MOVE, RECALLS, Canvas, Paint
-from nc_gym.computer.patch_geometry import moved_codes
+from nc_gym.computer.painter import BACKED, DRAW, ECHO, KEEP, MOVE, RECALLS, Canvas, Paint
+from nc_gym.computer.patch_geometry import moved_codes, tile_at, uncut
 from nc_gym.computer.patch_network import PatchNetwork
 from nc_gym.computer.pointer_log import Outlook, PointerTokens
 from nc_gym.computer.table_head import TableOdds
@@ -23,9 +25,15 @@ COPIED_SHARE = 0.12  # of the tiles that some source shows already, whose likeli
 DRAWN_SHARE = 0.6  # of the tiles that none shows
 GUESSED_SHARE = 0.5  # of the painted events, whose motion and windows are what h_t says, right or wrong, as in the loop
 _DAMAGE_WEIGHT, _LOG_DAMAGE_WEIGHT = 0.3, 0.02  # per patch
+FEW_PATCHES = 6  # that an event changes at most, if h_t is to name by itself
+CONTENT_SHARE = 0.3  # of their changed tiles
+_CONTENT_WEIGHT = 0.15
+_ECHO_WEIGHT = 0.3  # per event with an echo, of which a batch has few
 
 
-def copied(paint: Paint, kept: Tensor, moved: Tensor, backed: Tensor, versions: Tensor, target: Tensor) -> Tensor:
+def copied(
+    paint: Paint, kept: Tensor, moved: Tensor, backed: Tensor, echoed: Tensor, versions: Tensor, target: Tensor
+) -> Tensor:
     """Returns the likelihood (P, 16) of the target tiles under the sources that copy, float32.
 
     Args:
@@ -33,13 +41,14 @@ def copied(paint: Paint, kept: Tensor, moved: Tensor, backed: Tensor, versions: 
         kept: the framebuffer's codes (P, 16).
         moved: codes that the motion brings (P, 16).
         backed: codes of the backing stores (P, 16).
+        echoed: codes that the echo brings (P, 16).
         versions: codes of earlier states (P, V, 16).
         target: (P, 16).
     """
     share = paint.source.float().softmax(-1)
     recalled = paint.recall.float().softmax(-1) @ (versions == target[:, None]).float()  # (P, RECALLS, 16)
     total = share[..., KEEP] * (kept == target) + share[..., MOVE] * (moved == target)
-    total = total + share[..., BACKED] * (backed == target)
+    total = total + share[..., BACKED] * (backed == target) + share[..., ECHO] * (echoed == target)
     for r in range(RECALLS):
         total = total + share[..., MOVE + 1 + r] * recalled[:, r]
     return total
@@ -95,6 +104,25 @@ def log_terms(
     )
 
 
+def content(net: PatchNetwork, batch: Batch, h: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Returns the cross-entropy of what changed tiles show, given h (B * T, d) and where they are, and the share right.
+
+    The painter sees few of a batch's events, so what it teaches about a rare one (the digits of a sum) is little. Here
+    the look of every small change has to do without the painter's state and without what stands around the tile.
+    """
+    events, windows = batch["event"].flatten(0, 1), batch["windows"].flatten(0, 1)
+    now, before = (batch["states"][batch[name]] for name in ("damage_state", "damage_before"))  # (G, 16)
+    few = torch.bincount(batch["damage_token"], minlength=len(h))[batch["damage_token"]] <= FEW_PATCHES
+    chosen = (torch.rand(now.shape, generator=generator) < CONTENT_SHARE).to(h.device)
+    g, t = torch.nonzero((now != before) & few[:, None] & chosen, as_tuple=True)
+    row, column = tile_at(net.config, batch["damage_place"][g], t)
+    slot, around = h.new_zeros(len(g), net.config.renderer_width), h.new_zeros(len(g), net.look.seen.in_features)
+    told = h + net.told(windows, events[:, :2])
+    odds = net.denoiser(net.look(slot, told, around, events, windows, batch["damage_token"][g], row, column))
+    missed = F.cross_entropy(odds.float(), now[g, t], reduction="sum") / max(len(g), 1)
+    return missed, (odds.argmax(-1) == now[g, t]).sum() / max(len(g), 1)
+
+
 def losses(net: PatchNetwork, batch: Batch, generator: torch.Generator, corrupted: bool) -> dict[str, Tensor]:
     """Returns the loss terms, ``total`` among them, detached measures of teacher-forced accuracy and ``event_loss``.
 
@@ -109,6 +137,8 @@ def losses(net: PatchNetwork, batch: Batch, generator: torch.Generator, corrupte
     encoded = net.encoder(seen_states).float()  # float32: gradients of thousands of uses are summed
     encoded_half = encoded.to(net.encoder.read.weight.dtype)
     h, outlook, table, damaged, terms = log_terms(net, batch, encoded_half)
+    missed, content_right = content(net, batch, h, generator)
+    terms["content"] = _CONTENT_WEIGHT * missed
     at = batch["at"]
     pointer, before, true_motion, windows = (
         batch[k].flatten(0, 1)[at] for k in ("event", "before", "motion", "windows")
@@ -131,15 +161,17 @@ def losses(net: PatchNetwork, batch: Batch, generator: torch.Generator, corrupte
     missed = F.binary_cross_entropy_with_logits(logits, changed, reduction="none").masked_fill(batch["lost"], 0).sum(1)
     terms["scout"] = _DAMAGE_WEIGHT * (missed * (1 + changed.sum(1)) ** -0.4).mean()  # or windows would drown typing
     moved = moved_codes(net.config, codes, event, place, motion)
+    echo = net.echo(h)
+    echoed = moved_codes(net.config, codes, event, place, echo.offset())
     of_backed = batch["backed"][event, place]
     canvas = Canvas(
-        event, place, net.encoder(moved), _rows(encoded, of_backed, h.dtype),
+        event, place, net.encoder(moved), _rows(encoded, of_backed, h.dtype), net.encoder(echoed),
         _rows(encoded, batch["version"], h.dtype), batch["age"], windows,
     )  # fmt: skip
     paint = net.painter(scouted, h, canvas)
     versions = torch.where(batch["age"][..., None] >= 0, states[batch["version"]], -1)
     backed = states[of_backed]
-    copy = copied(paint, kept, moved, backed, versions, target)  # (P, 16)
+    copy = copied(paint, kept, moved, backed, echoed, versions, target)  # (P, 16)
     possible = (versions == target[:, None]).any(1) | (kept == target) | (moved == target) | (backed == target)
     chance = torch.rand(possible.shape, generator=generator).to(h.device)
     taken = torch.where(possible, COPIED_SHARE, DRAWN_SHARE)
@@ -153,6 +185,11 @@ def losses(net: PatchNetwork, batch: Batch, generator: torch.Generator, corrupte
     weight = batch["weight"][p].float() / (kept.shape[1] * taken[p, t])
     each = -likelihood * weight
     terms["tiles"] = each.sum() / len(at)
+    with torch.no_grad():  # a tile that is there already has nothing to be fetched from elsewhere
+        screens, (row, column) = uncut(net.config, codes), tile_at(net.config, place[p], t)
+        by_drawing = torch.where(possible[p, t], 1, (share + drawn).exp())
+        offset, found = find_offsets(screens, event[p], row, column, target[p, t], by_drawing)
+    terms["echo"] = -_ECHO_WEIGHT * (echo.log_likelihood(offset) * found).sum() / (1 + found.sum())
     terms["total"] = torch.stack(list(terms.values())).sum()
     with torch.no_grad():
         per_event = torch.zeros(2, len(at), device=h.device).index_add(1, event[p], torch.stack([each, weight]))
@@ -167,6 +204,9 @@ def losses(net: PatchNetwork, batch: Batch, generator: torch.Generator, corrupte
         noise = torch.randn(len(needed), latents.shape[1], generator=generator).to(h.device)
         denoised = net.codec.snap(posterior_mean(needed, noise, 1.0, latents))
         terms["rendered_right"] = (denoised == target[p, t][must]).float().sum() / must.sum().clamp(min=1)
+        terms["content_right"] = content_right
+        terms["echoes"], right = found.float().sum(), (echo.offset() == offset).all(1) & found
+        terms["echo_right"] = right.sum() / found.sum().clamp(min=1)
         terms["token_right"] = terms["tile_right"]
     return terms
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from nc_gym.computer.backing_store import compose
 from nc_gym.computer.boots import BootBank
 from nc_gym.computer.code_denoiser import posterior_mean
-from nc_gym.computer.painter import BACKED, DRAW, EARLIER, KEEP, MOVE, RECALLS, Canvas, Paint
+from nc_gym.computer.painter import BACKED, DRAW, EARLIER, ECHO, KEEP, MOVE, RECALLS, Canvas, Paint
 from nc_gym.computer.patch_geometry import cut, moved_codes, tile_at, tiles_near
 from nc_gym.computer.patch_network import SPRITE_SIDE, PatchNetwork
 from nc_gym.computer.pointer_log import Outlook, PointerTokens
@@ -145,17 +145,19 @@ class PatchRuntime:
         if not len(a):
             return
         moved = moved_codes(c, codes, a, place, motion)
+        echoed = moved_codes(c, codes, a, place, net.echo(h).offset())
         versions = state.versions[rows[a], place].long()  # (P, V, 16)
         drawn_at = state.drawn_at[rows[a], place, 1:]
         age = torch.where(drawn_at == -2, -1, state.events[rows[a], None] - drawn_at)
         kept, there = codes[a, place], age >= 0
         earlier = encoded[a, place][:, None].repeat(1, c.versions, 1)  # as in training, where none are missing
         earlier[there] = net.encoder(versions[there])
-        canvas = Canvas(a, place, net.encoder(moved), encoded_backed[a, place], earlier, age, windows)
-        paint = net.painter(scouted, h, canvas)
-        drawn = self._sources(
-            paint, kept, moved, backed[a, place], torch.where(there[..., None], versions, c.num_codes)
+        canvas = Canvas(
+            a, place, net.encoder(moved), encoded_backed[a, place], net.encoder(echoed), earlier, age, windows
         )
+        paint = net.painter(scouted, h, canvas)
+        versions = torch.where(there[..., None], versions, c.num_codes)
+        drawn = self._sources(paint, kept, moved, backed[a, place], echoed, versions)
         code = torch.where(drawn == -1, 0, drawn)
         p, t = torch.nonzero(drawn == -1, as_tuple=True)
         if len(p):
@@ -169,17 +171,20 @@ class PatchRuntime:
         done = net.changes(net.encoder(code[changed]), place[changed], a[changed], len(rows))
         state.changes[rows] = done.to(state.changes.dtype)
 
-    def _sources(self, paint: Paint, kept: Tensor, moved: Tensor, backed: Tensor, versions: Tensor) -> Tensor:
+    def _sources(
+        self, paint: Paint, kept: Tensor, moved: Tensor, backed: Tensor, echoed: Tensor, versions: Tensor
+    ) -> Tensor:
         """Returns the code (P, 16) of every tile that some source shows already, -1 where it must be drawn.
 
-        ``num_codes`` stands for nothing: what a motion brings from beyond the screen, and versions that never were.
+        ``num_codes`` stands for nothing: what a motion or an echo brings from beyond the screen, and versions that
+        never were.
         """
         share = paint.source.float().softmax(-1)
         best = paint.recall.argmax(-1)  # (P, RECALLS)
         patch = torch.arange(len(kept), device=kept.device)
         earlier = (versions[patch, best[:, r]] for r in range(RECALLS))
-        shown = torch.stack([kept, moved, *earlier, backed], -1)  # (P, 16, 5)
-        share_of = share[..., [KEEP, MOVE, *range(EARLIER, EARLIER + RECALLS), BACKED]]
+        shown = torch.stack([kept, moved, *earlier, backed, echoed], -1)  # (P, 16, 6)
+        share_of = share[..., [KEEP, MOVE, *range(EARLIER, EARLIER + RECALLS), BACKED, ECHO]]
         agreed = ((shown[..., None] == shown[..., None, :]) * share_of[..., None, :]).sum(-1)  # of sources that agree
         top, which = agreed.masked_fill(shown == self.config.num_codes, 0).max(-1)
         code = shown.gather(-1, which[..., None])[..., 0]

@@ -2,7 +2,7 @@
 
 One is in a hurry: throws windows in one jump, opens the next program at once. One does nothing for hundreds of events.
 One works at the keyboard: writes files and reads them again, adds and subtracts numbers, wherever the pointer is. One
-keeps to the calculator. One types into xterms, mostly what bash complains about. One opens windows only to close them
+keeps to the calculator. One types into xterms, often what bash complains about. One opens windows only to close them
 again, so that it shows which one comes next. One arranges windows: sizes, drops, maximises, minimises, restores them.
 """
 
@@ -134,8 +134,8 @@ class AccountantUser(ClerkUser):
         return self._hand.taken()
 
 
-class TypistUser(ErrandUser):
-    """A user in a hurry that types into xterms of all sizes and places, mostly what bash complains about."""
+class TypistUser(ClerkUser):
+    """A clerk that types into xterms of all sizes and places, often what bash complains about."""
 
     def plan(self, windows: Sequence[Window]) -> list[Act]:
         """See ``GoalUser``."""
@@ -151,10 +151,14 @@ class TypistUser(ErrandUser):
             self._launch()
         elif kind < 0.18:
             self._hand.press("Alt-F4", "close Term")
-        elif kind < 0.45:
+        elif kind < 0.4:
             self._command(terminals[-1])
+        elif kind < 0.55:
+            self._note()
         else:
             word = random_word(self.rng, self.split)
+            if self._files and self.rng.random() < 0.45:
+                word = self.rng.choice(self._files)  # or cat and rm would always complain
             line = self.rng.choice((f"cat {word}", f"rm {word}", unknown_command(self.rng, self.split)))
             self._hand.type(line + "\n", "type in Term")
         return self._hand.taken()

@@ -1,0 +1,58 @@
+"""What h_t says by itself of the tiles that small changes show, for every event of a batch."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from tiny_desktop import CODES, random_events, tiny_desktop, write_shard
+
+from nc_gym.computer.patch_batches import PatchData
+from nc_gym.computer.patch_objective import FEW_PATCHES, content, log_terms, losses
+
+
+def batch_of(tmp_path, frames, events):
+    network = tiny_desktop().network.float().requires_grad_(True)
+    sprites = np.zeros(frames.shape[:2], np.int64)
+    data = PatchData(
+        [write_shard(tmp_path / "shard-0.npz", network, frames, events, sprites)], network, 1000, workers=1
+    )
+    return network, data.batch(list(range(len(frames))), 1, torch.Generator().manual_seed(0))
+
+
+def loss_of(network, batch):
+    h = log_terms(network, batch, network.encoder(batch["states"]))[0]
+    return content(network, batch, h, torch.Generator().manual_seed(0))
+
+
+def test_events_that_no_painter_sees_teach_the_log(tmp_path):
+    """Each event turns one tile into what its key says; h learns to say which, from where the tile is and the log."""
+    rng = np.random.default_rng(0)
+    events = random_events(rng, 4, 40)
+    frames = np.zeros((4, 41, 320), np.int64)
+    for t in range(40):
+        frames[:, t + 1] = frames[:, t]
+        frames[np.arange(4), t + 1, 5] = 10 * events[:, t, 3] + t % 2
+    network, batch = batch_of(tmp_path, frames, events)
+    optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
+    before, _ = loss_of(network, batch)
+    for _ in range(80):
+        optimizer.zero_grad()
+        loss_of(network, batch)[0].backward()
+        optimizer.step()
+    after, right = loss_of(network, batch)
+    assert after < 0.3 * before
+    assert right > 0.9
+    assert network.log.blocks[0].qkv.weight.grad.abs().sum() > 0
+
+
+def test_large_changes_and_none_are_left_to_the_painter(tmp_path):
+    rng = np.random.default_rng(0)
+    patches = rng.integers(CODES, size=(1, 9, 20))
+    frames = patches[:, :, :1].repeat(320, 2)  # all patches at once
+    network, batch = batch_of(tmp_path, frames, random_events(rng, 1, 8))
+    assert int(torch.bincount(batch["damage_token"]).max()) > FEW_PATCHES
+    assert float(loss_of(network, batch)[0].detach()) == 0
+    still, batch = batch_of(tmp_path, np.zeros_like(frames), random_events(rng, 1, 8))
+    assert float(loss_of(still, batch)[0].detach()) == 0
+    losses(still, batch, torch.Generator().manual_seed(0), corrupted=False)["total"].backward()  # and all is finite
+    assert all(p.grad is None or bool(p.grad.isfinite().all()) for p in still.parameters())
