@@ -8,7 +8,7 @@ from tiny_desktop import random_events, tiny_config, tiny_desktop
 
 from nc_gym.computer.echo import FARTHEST, LEAST, EchoHead, EchoOdds, find_offsets
 from nc_gym.computer.painter import ECHO, KEEP, RECALLS, SOURCES, Paint
-from nc_gym.computer.patch_geometry import cut, moved_codes, uncut
+from nc_gym.computer.patch_geometry import cut, grid, moved_codes
 from nc_gym.computer.patch_objective import copied
 
 ROWS, COLUMNS = 16, 20
@@ -57,10 +57,10 @@ def test_an_offset_brings_the_tiles_that_it_was_found_for() -> None:
     screens, event, row, column, target, drawn = screens_and_tiles(4, -4, 0.0)
     offset, _ = find_offsets(screens, event, row, column, target, drawn)
     codes = cut(config, screens.flatten(1))
-    assert torch.equal(uncut(config, codes), screens)
+    assert torch.equal(grid(codes, config), screens)
     everywhere = torch.arange(config.num_patches)
     echoed = moved_codes(config, codes, torch.ones_like(everywhere), everywhere, offset)
-    assert torch.equal(uncut(config, echoed[None])[0, row, column], target)
+    assert torch.equal(grid(echoed[None], config)[0, row, column], target)
 
 
 def test_odds_name_the_likeliest_offset() -> None:

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nc_gym.computer.config import NeuralComputerConfig
+from nc_gym.computer.patch_geometry import likeliest
 
 FARTHEST = 16  # rows of tiles that an echo goes up or down: four lines of text
 LEAST = 5.0  # tiles that the denoiser could not draw and an offset explains: about one letter
@@ -34,7 +35,7 @@ class EchoOdds:
 
     def offset(self) -> Tensor:
         """Returns the likeliest offsets, rows and columns of tiles (A, 2)."""
-        return torch.stack([x.argmax(-1) - x.shape[-1] // 2 for x in (self.down, self.right)], 1)
+        return likeliest(self.down, self.right)
 
     def log_likelihood(self, offset: Tensor) -> Tensor:
         """Returns the log likelihood (A,) of offsets (A, 2), float32."""

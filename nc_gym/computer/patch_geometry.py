@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from nc_gym.computer.config import NeuralComputerConfig
 
+_Array = TypeVar("_Array", NDArray, Tensor)
+
 NEAR = 5  # tiles along the side of the square around the pointer that the log sees
 AROUND = (9, 3)  # rows and columns of tiles around one that is drawn: as high as two characters of one line
+
+
+def likeliest(down: Tensor, right: Tensor) -> Tensor:
+    """Returns the likeliest rows and columns (M, 2), given logits of each, the most negative first."""
+    return torch.stack([x.argmax(-1) - x.shape[-1] // 2 for x in (down, right)], 1)
 
 
 def tile_at(config: NeuralComputerConfig, patch: Tensor, inner: Tensor) -> tuple[Tensor, Tensor]:
@@ -56,13 +65,7 @@ def cut(config: NeuralComputerConfig, codes: Tensor) -> Tensor:
     return x.transpose(2, 3).reshape(len(codes), config.num_patches, config.patch**2)
 
 
-def uncut(config: NeuralComputerConfig, codes: Tensor) -> Tensor:
-    """Lays the codes of patches (A, patches, 16) out as framebuffers (A, tile rows, tile columns)."""
-    x = codes.view(-1, config.patch_rows, config.patch_columns, config.patch, config.patch)
-    return x.transpose(2, 3).reshape(len(codes), config.tile_rows, config.tile_columns)
-
-
-def grid(codes: NDArray, config: NeuralComputerConfig) -> NDArray:
+def grid(codes: _Array, config: NeuralComputerConfig) -> _Array:
     """Lays patches (..., patches, 16) out as tiles (..., tile rows, tile columns)."""
     side = config.patch
     shape = (*codes.shape[:-2], config.patch_rows, config.patch_columns, side, side)

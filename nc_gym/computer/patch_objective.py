@@ -16,7 +16,7 @@ from nc_gym.computer.code_denoiser import posterior_mean
 from nc_gym.computer.echo import find_offsets
 from nc_gym.computer.objective import Batch
 from nc_gym.computer.painter import BACKED, DRAW, ECHO, KEEP, MOVE, RECALLS, Canvas, Paint
-from nc_gym.computer.patch_geometry import moved_codes, tile_at, uncut
+from nc_gym.computer.patch_geometry import grid, moved_codes, tile_at
 from nc_gym.computer.patch_network import PatchNetwork
 from nc_gym.computer.pointer_log import Outlook, PointerTokens
 from nc_gym.computer.table_head import TableOdds
@@ -186,7 +186,7 @@ def losses(net: PatchNetwork, batch: Batch, generator: torch.Generator, corrupte
     each = -likelihood * weight
     terms["tiles"] = each.sum() / len(at)
     with torch.no_grad():  # a tile that is there already has nothing to be fetched from elsewhere
-        screens, (row, column) = uncut(net.config, codes), tile_at(net.config, place[p], t)
+        screens, (row, column) = grid(codes, net.config), tile_at(net.config, place[p], t)
         by_drawing = torch.where(possible[p, t], 1, (share + drawn).exp())
         offset, found = find_offsets(screens, event[p], row, column, target[p, t], by_drawing)
     terms["echo"] = -_ECHO_WEIGHT * (echo.log_likelihood(offset) * found).sum() / (1 + found.sum())

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from nc_gym.computer.config import NeuralComputerConfig
 from nc_gym.computer.event_log import Block, norm, rotary
 from nc_gym.computer.memory import LogMemory
-from nc_gym.computer.patch_geometry import NEAR, rank_in_event
+from nc_gym.computer.patch_geometry import NEAR, likeliest, rank_in_event
 from nc_gym.computer.window_table import TableReader
 
 DROPOUT = 0.1  # of what a layer adds, in training: it soon knows a few thousand sessions' windows by heart
@@ -152,7 +152,7 @@ class Outlook:
 
     def motion(self) -> Tensor:
         """Returns the likeliest motion, rows and columns of tiles (M, 2)."""
-        return torch.stack([x.argmax(-1) - x.shape[-1] // 2 for x in (self.down, self.right)], 1)
+        return likeliest(self.down, self.right)
 
 
 class OutlookHead(nn.Module):
