@@ -237,11 +237,21 @@ def _trained(result: dict[str, Any]) -> str:
 
 @_measured("transfer.json", "nc-gym agent transfer")
 def transfer(result: dict[str, Any]) -> str:
-    """Returns the summary and the main table of ``docs/transfer.json``."""
+    """Returns the summary and the main table of ``docs/transfer.json``, of tasks of the terminal."""
+    return _study(result, "docs/transfer.md")
+
+
+@_measured("transfer_desktop/transfer.json", "nc-gym agent transfer --docs docs/transfer_desktop")
+def desktop_transfer(result: dict[str, Any]) -> str:
+    """Returns the same of ``docs/transfer_desktop/transfer.json``."""
+    return _study(result, "docs/transfer_desktop/transfer.md")
+
+
+def _study(result: dict[str, Any], page: str) -> str:
     from nc_gym.transfer_report import headline, tasks_table
 
     when = _when(result["weights_sha256"], result["tasks"][0]["env"])
-    return f"{headline(result)}{when} [Everything](docs/transfer.md).\n\n{tasks_table(result)}"
+    return f"{headline(result)}{when} [Everything]({page}).\n\n{tasks_table(result)}"
 
 
 TABLES: dict[str, Table] = {
@@ -253,6 +263,7 @@ TABLES: dict[str, Table] = {
     "goal_vs_random": goal_vs_random,
     "agents": agents,
     "transfer": transfer,
+    "desktop_transfer": desktop_transfer,
 }
 
 

@@ -206,6 +206,8 @@ def test_a_clerk_reads_the_files_it_wrote_and_computes_wherever_the_pointer_is()
                 line = line[:-1] if key == "Backspace" else line + key
     assert len(read) > 30 and read <= written
     assert sums > 50
+    lengths = [len(word) for word in written]  # of a task's words every third has two letters
+    assert lengths.count(2) > 0.2 * len(lengths) and max(lengths) > 5
 
 
 def test_an_accountant_opens_the_calculator_and_computes_by_keys_and_by_clicks() -> None:

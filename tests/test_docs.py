@@ -70,6 +70,7 @@ def test_tables_show_the_numbers_of_the_files_and_say_when_there_are_none(tmp_pa
     assert "7 held-out sessions of 60 keys" in text and "| exact screens | 0.8765 (0.800–0.900) |" in text
     assert "| Enter: ls | 1,234 | 0.9876 (0.900–0.999) |  |" in text and "changed 3 cells" in text
     assert "Not measured yet" in readme_tables.transfer(tmp_path)
+    assert "docs/transfer_desktop" in readme_tables.desktop_transfer(tmp_path)
 
 
 def test_a_readme_without_a_marker_is_refused():

@@ -102,12 +102,16 @@ class ClerkUser(ErrandUser):
         """Writes a word to a file and reads that file or an earlier one; now and then on a cleared screen."""
         lines = ["clear"] if self.rng.random() < 0.15 else []
         for _ in range(self.rng.choice((0, 1, 1, 1, 2))):
-            self._files.append(random_word(self.rng, self.split))
-            lines.append(f"echo {random_word(self.rng, self.split)} > {self._files[-1]}")
+            self._files.append(self._word())
+            lines.append(f"echo {self._word()} > {self._files[-1]}")
         if self._files:
             lines.append(f"cat {self._files[-1] if self.rng.random() < 0.7 else self.rng.choice(self._files)}")
         for line in lines:
             self._hand.type(line + "\n", "type in Term")
+
+    def _word(self) -> str:
+        """Returns a word, more often than elsewhere a short one, as a task's."""
+        return random_word(self.rng, self.split, longest=self.rng.choice((2, 3, 4, 7)))
 
     def _sums(self) -> None:
         """Types one or more sums or differences, each over the last one's result."""
@@ -156,7 +160,7 @@ class TypistUser(ClerkUser):
         elif kind < 0.55:
             self._note()
         else:
-            word = random_word(self.rng, self.split)
+            word = self._word()
             if self._files and self.rng.random() < 0.45:
                 word = self.rng.choice(self._files)  # or cat and rm would always complain
             line = self.rng.choice((f"cat {word}", f"rm {word}", unknown_command(self.rng, self.split)))
