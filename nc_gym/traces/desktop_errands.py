@@ -55,14 +55,15 @@ class ErrandUser(GoalUser):
         """Clicks on a window's entry in the task list without any way there."""
         self._hand.do(*self._entry(window), "left click", purpose=f"raise {window.title}")
 
-    def _throw(self, window: Window) -> None:
-        """Presses on a title, jumps anywhere, releases there."""
+    def _throw(self, window: Window, at_once: bool = False) -> None:
+        """Presses on a title, jumps anywhere, releases there; ``at_once``, the release itself is the jump."""
         at = window.x + self.rng.randrange(4, max(8, window.width - 56)), window.y - 8
         if not (0 <= at[0] < WIDTH and 0 <= at[1] < HEIGHT):
             return
         to = self.rng.randrange(4, WIDTH - 60), self.rng.randrange(4, PANEL_TOP - 12)
-        for place, button in ((at, "left press"), (to, "none"), (to, "left release")):
-            self._hand.do(*place, button, purpose=f"move {window.title}")
+        acts = [(at, "left press"), (to, "none"), (to, "left release")]
+        for (x, y), button in acts[::2] if at_once else acts:
+            self._hand.do(x, y, button, purpose=f"move {window.title}")
 
 
 class WaitingUser(GoalUser):
@@ -202,7 +203,7 @@ class ArrangerUser(ErrandUser):
         elif kind < 0.4:
             self._resize(shown[-1])
         elif kind < 0.55:
-            self._drop(shown[-1])
+            self._throw(shown[-1], at_once=True)
         elif kind < 0.75:
             self._maximize(shown[-1])
         elif kind < 0.83:
@@ -212,11 +213,3 @@ class ArrangerUser(ErrandUser):
         else:
             return super().plan(windows)
         return self._hand.taken()
-
-    def _drop(self, window: Window) -> None:
-        """Presses on a title and releases elsewhere, in one jump."""
-        at = window.x + self.rng.randrange(4, max(8, window.width - 56)), window.y - 8
-        to = self.rng.randrange(4, WIDTH - 60), self.rng.randrange(4, PANEL_TOP - 12)
-        if 0 <= at[0] < WIDTH:
-            for place, button in ((at, "left press"), (to, "left release")):
-                self._hand.do(*place, button, purpose=f"move {window.title}")
