@@ -81,7 +81,7 @@ class TerminalSubject:
 class DesktopSubject:
     """An X11 desktop. Its only boot is the fresh desktop: what else an episode begins with, the neural one acts out."""
 
-    recipe = Recipe(tokens_per_step=960, max_tokens=1000, learning_rate=2e-3, decay_share=0.5)
+    recipe = Recipe(tokens_per_step=3840, max_tokens=1000, learning_rate=2e-3, decay_share=0.5)
     suffix = ".jsonl"
 
     def config(self) -> NeuralComputerConfig:

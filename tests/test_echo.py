@@ -15,11 +15,11 @@ ROWS, COLUMNS = 16, 20
 
 
 def screens_and_tiles(down: int, right: int, drawn: float) -> tuple[torch.Tensor, ...]:
-    """Two random screens; 6 tiles of the second show what stood elsewhere, which is drawn with that probability."""
+    """Two random screens; 8 tiles of the second show what stood elsewhere, which is drawn with that probability."""
     screens = torch.randint(40, (2, ROWS, COLUMNS), generator=torch.Generator().manual_seed(0))
-    row, column = torch.tensor([8, 8, 8, 9, 9, 9]), torch.tensor([10, 11, 12, 10, 11, 12])
+    row, column = torch.tensor([8, 8, 8, 8, 9, 9, 9, 9]), torch.tensor([9, 10, 11, 12, 9, 10, 11, 12])
     target = screens[1, row - down, column - right]
-    return screens, torch.ones(6, dtype=torch.int64), row, column, target, torch.full((6,), drawn)
+    return screens, torch.ones(8, dtype=torch.int64), row, column, target, torch.full((8,), drawn), torch.ones(8)
 
 
 def test_the_offset_that_explains_what_could_not_be_drawn_is_found() -> None:
@@ -35,27 +35,33 @@ def test_what_can_be_drawn_is_not_looked_for() -> None:
 
 
 def test_too_few_tiles_say_nothing() -> None:
-    screens, event, row, column, target, drawn = screens_and_tiles(4, -4, 0.0)
-    few = int(LEAST) - 1
-    _, found = find_offsets(screens, event[:few], row[:few], column[:few], target[:few], drawn[:few])
+    screens, *tiles = screens_and_tiles(4, -4, 0.0)
+    _, found = find_offsets(screens, *(part[: int(LEAST) - 1] for part in tiles))
     assert not found.any()
 
 
+def test_a_tile_counts_for_those_like_it_that_were_left_out() -> None:
+    screens, *tiles, share = screens_and_tiles(4, -4, 0.0)
+    few = [part[: int(LEAST) - 1] for part in tiles]
+    offset, found = find_offsets(screens, *few, share[: int(LEAST) - 1] * 0.6)
+    assert offset[1].tolist() == [4, -4] and found.tolist() == [False, True]
+
+
 def test_drawn_tiles_do_not_outvote_those_that_must_be_fetched() -> None:
-    screens, _, row, column, target, drawn = screens_and_tiles(4, -4, 0.0)
+    screens, _, row, column, target, drawn, _ = screens_and_tiles(4, -4, 0.0)
     other_row, other_column = torch.arange(14, 16).repeat(10), torch.arange(10, 20).repeat_interleave(2)
     other = screens[1, other_row - 2, other_column - 3]  # fixed words that stood there, too: twenty tiles
     offset, _ = find_offsets(
-        screens, torch.ones(26, dtype=torch.int64), torch.cat([row, other_row]), torch.cat([column, other_column]),
-        torch.cat([target, other]), torch.cat([drawn, torch.full((20,), 0.95)]),
+        screens, torch.ones(28, dtype=torch.int64), torch.cat([row, other_row]), torch.cat([column, other_column]),
+        torch.cat([target, other]), torch.cat([drawn, torch.full((20,), 0.95)]), torch.ones(28),
     )  # fmt: skip
     assert offset[1].tolist() == [4, -4]
 
 
 def test_an_offset_brings_the_tiles_that_it_was_found_for() -> None:
     config = tiny_config()
-    screens, event, row, column, target, drawn = screens_and_tiles(4, -4, 0.0)
-    offset, _ = find_offsets(screens, event, row, column, target, drawn)
+    screens, event, row, column, target, drawn, share = screens_and_tiles(4, -4, 0.0)
+    offset, _ = find_offsets(screens, event, row, column, target, drawn, share)
     codes = cut(config, screens.flatten(1))
     assert torch.equal(grid(codes, config), screens)
     everywhere = torch.arange(config.num_patches)

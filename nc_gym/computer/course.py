@@ -96,7 +96,7 @@ class TokenCourse:
 class PatchCourse:
     """For networks with a pointer, which paint patches."""
 
-    TOKENS_PER_PAINTED = 12  # events of the log for each event that is painted: the painter is what costs
+    TOKENS_PER_PAINTED = 28  # events of the log for each event that is painted: the painter is what costs
 
     def fit_codec(self, net: Any, shards: list[Path], seed: int) -> None:
         """See ``Course``."""

@@ -21,7 +21,7 @@ from nc_gym.computer.config import NeuralComputerConfig
 from nc_gym.computer.patch_geometry import likeliest
 
 FARTHEST = 16  # rows of tiles that an echo goes up or down: four lines of text
-LEAST = 5.0  # tiles that the denoiser could not draw and an offset explains: about one letter
+LEAST = 6.0  # tiles that the denoiser could not draw and an offset explains: more than one letter, less than two
 _MOST_TILES = 64  # of an event, the hardest ones, that are asked where they come from
 _EASY = 0.8  # a tile that is drawn with a higher probability counts for nothing, however many there are
 
@@ -58,7 +58,7 @@ class EchoHead(nn.Module):
 
 
 def find_offsets(
-    screens: Tensor, event: Tensor, row: Tensor, column: Tensor, target: Tensor, drawn: Tensor
+    screens: Tensor, event: Tensor, row: Tensor, column: Tensor, target: Tensor, drawn: Tensor, share: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Finds for each event the offset that shows most of what the denoiser could not draw.
 
@@ -69,12 +69,13 @@ def find_offsets(
         column: (Q,).
         target: what they became, codes (Q,).
         drawn: the probability with which each would be drawn, (Q,).
+        share: of its event's tiles like it that are among the Q; each counts for all of them, (Q,).
 
     Returns:
         Offsets (A, 2), and whether they show at least LEAST tiles, (A,).
     """
     A, wide = len(screens), screens.shape[2] - 1
-    hard = torch.where(drawn < _EASY, 1 - drawn.float(), 0)
+    hard = torch.where(drawn < _EASY, 1 - drawn.float(), 0) / share
     offset, found = event.new_zeros(A, 2), torch.zeros(A, dtype=torch.bool, device=event.device)
     total = torch.zeros(A, device=event.device).index_add(0, event, hard)
     for a in torch.nonzero(total >= LEAST)[:, 0].tolist():

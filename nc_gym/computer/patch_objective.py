@@ -188,7 +188,7 @@ def losses(net: PatchNetwork, batch: Batch, generator: torch.Generator, corrupte
     with torch.no_grad():  # a tile that is there already has nothing to be fetched from elsewhere
         screens, (row, column) = grid(codes, net.config), tile_at(net.config, place[p], t)
         by_drawing = torch.where(possible[p, t], 1, (share + drawn).exp())
-        offset, found = find_offsets(screens, event[p], row, column, target[p, t], by_drawing)
+        offset, found = find_offsets(screens, event[p], row, column, target[p, t], by_drawing, taken[p, t])
     terms["echo"] = -_ECHO_WEIGHT * (echo.log_likelihood(offset) * found).sum() / (1 + found.sum())
     terms["total"] = torch.stack(list(terms.values())).sum()
     with torch.no_grad():
