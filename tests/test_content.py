@@ -45,6 +45,35 @@ def test_events_that_no_painter_sees_teach_the_log(tmp_path):
     assert network.log.blocks[0].qkv.weight.grad.abs().sum() > 0
 
 
+class Knows(torch.nn.Module):
+    """A denoiser that is sure of all tiles but those that became ``unknown``, of which it has no idea."""
+
+    def __init__(self, now, codes, unknown):
+        super().__init__()
+        self.odds = 20.0 * torch.nn.functional.one_hot(now, codes).float()
+        self.odds[now == unknown] = 0.0
+
+    def forward(self, slots):
+        return self.odds
+
+
+def test_a_single_unknown_tile_is_not_drowned_by_those_that_are_known(tmp_path, monkeypatch):
+    """What is known weighs nothing, so the loss is that of the unknown tile, however many others there are."""
+    monkeypatch.setattr("nc_gym.computer.patch_objective.CONTENT_SHARE", 1.0)
+    frames = np.zeros((1, 41, 320), np.int64)
+    for t in range(40):
+        frames[:, t + 1] = frames[:, t]
+        frames[:, t + 1, 5] = 30 if t == 20 else t % 2 + 1
+    network, batch = batch_of(tmp_path, frames, random_events(np.random.default_rng(0), 1, 40))
+    changed = batch["states"][batch["damage_state"]] != batch["states"][batch["damage_before"]]
+    now = batch["states"][batch["damage_state"]][changed]
+    network.denoiser = Knows(now, network.config.num_codes, 30)
+    assert int((now == 30).sum()) == 1 and len(now) > 30
+    missed, right = loss_of(network, batch)
+    assert abs(float(missed) - np.log(network.config.num_codes)) < 0.1
+    assert float(right) > 0.9
+
+
 def test_large_changes_and_none_are_left_to_the_painter(tmp_path):
     rng = np.random.default_rng(0)
     patches = rng.integers(CODES, size=(1, 9, 20))

@@ -27,7 +27,7 @@ GUESSED_SHARE = 0.5  # of the painted events, whose motion and windows are what 
 _DAMAGE_WEIGHT, _LOG_DAMAGE_WEIGHT = 0.3, 0.02  # per patch
 FEW_PATCHES = 6  # that an event changes at most, if h_t is to name by itself
 CONTENT_SHARE = 0.3  # of their changed tiles
-_CONTENT_WEIGHT = 0.15
+_CONTENT_WEIGHT = 0.5  # per event
 _ECHO_WEIGHT = 0.3  # per event with an echo, of which a batch has few
 
 
@@ -119,7 +119,9 @@ def content(net: PatchNetwork, batch: Batch, h: Tensor, generator: torch.Generat
     slot, around = h.new_zeros(len(g), net.config.renderer_width), h.new_zeros(len(g), net.look.seen.in_features)
     told = h + net.told(windows, events[:, :2])
     odds = net.denoiser(net.look(slot, told, around, events, windows, batch["damage_token"][g], row, column))
-    missed = F.cross_entropy(odds.float(), now[g, t], reduction="sum") / max(len(g), 1)
+    each = F.cross_entropy(odds.float(), now[g, t], reduction="none")
+    hard = 1 - (-each.detach()).exp()  # a focal loss (Lin et al. 2017, gamma 1): most tiles have long been known
+    missed = (hard * each).sum() / hard.sum().clamp(min=1)
     return missed, (odds.argmax(-1) == now[g, t]).sum() / max(len(g), 1)
 
 
