@@ -12,7 +12,7 @@ from nc_gym.computer.echo import EchoHead
 from nc_gym.computer.painter import Painter, TileLook
 from nc_gym.computer.patch_geometry import tile_at, tiles_around
 from nc_gym.computer.patch_scout import PatchScout
-from nc_gym.computer.pointer_log import ChangeEncoder, OutlookHead, PatchEncoder, PointerLog
+from nc_gym.computer.pointer_log import ChangeEncoder, Foresight, OutlookHead, PatchEncoder, PointerLog
 from nc_gym.computer.table_head import TableHead
 from nc_gym.computer.window_table import TableReader
 
@@ -41,6 +41,7 @@ class PatchNetwork(nn.Module):
         self.changes = ChangeEncoder(config)
         self.log = PointerLog(config)
         self.outlook = OutlookHead(config)
+        self.foresight = Foresight(config)
         self.table = TableHead(config)
         self.told = TableReader(config)
         self.scout = PatchScout(config)

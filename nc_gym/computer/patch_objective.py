@@ -27,7 +27,7 @@ GUESSED_SHARE = 0.5  # of the painted events, whose motion and windows are what 
 _DAMAGE_WEIGHT, _LOG_DAMAGE_WEIGHT = 0.3, 0.02  # per patch
 FEW_PATCHES = 6  # that an event changes at most, if h_t is to name by itself
 CONTENT_SHARE = 0.3  # of their changed tiles
-_CONTENT_WEIGHT = 0.5  # per event
+_CONTENT_WEIGHT = 0.4
 _ECHO_WEIGHT = 0.3  # per event with an echo, of which a batch has few
 
 
@@ -105,24 +105,31 @@ def log_terms(
 
 
 def content(net: PatchNetwork, batch: Batch, h: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Returns the cross-entropy of what changed tiles show, given h (B * T, d) and where they are, and the share right.
+    """Returns the cross-entropy of what changed tiles show, given h (B * T, d) and where they are, and shares right.
 
     The painter sees few of a batch's events, so what it teaches about a rare one (the digits of a sum) is little. Here
-    the look of every small change has to do without the painter's state and without what stands around the tile.
+    the look of every small change has to do without the painter's state and without what stands around the tile; and
+    twice, first with h of the event before, which is only told what comes. It is a focal loss (Lin et al. 2017, gamma
+    1), as most tiles have long been known. The shares (2,) are those of h itself and of the h before.
     """
     events, windows = batch["event"].flatten(0, 1), batch["windows"].flatten(0, 1)
     now, before = (batch["states"][batch[name]] for name in ("damage_state", "damage_before"))  # (G, 16)
     few = torch.bincount(batch["damage_token"], minlength=len(h))[batch["damage_token"]] <= FEW_PATCHES
     chosen = (torch.rand(now.shape, generator=generator) < CONTENT_SHARE).to(h.device)
     g, t = torch.nonzero((now != before) & few[:, None] & chosen, as_tuple=True)
+    target, token = now[g, t], batch["damage_token"][g]
     row, column = tile_at(net.config, batch["damage_place"][g], t)
     slot, around = h.new_zeros(len(g), net.config.renderer_width), h.new_zeros(len(g), net.look.seen.in_features)
-    told = h + net.told(windows, events[:, :2])
-    odds = net.denoiser(net.look(slot, told, around, events, windows, batch["damage_token"][g], row, column))
-    each = F.cross_entropy(odds.float(), now[g, t], reduction="none")
-    hard = 1 - (-each.detach()).exp()  # a focal loss (Lin et al. 2017, gamma 1): most tiles have long been known
-    missed = (hard * each).sum() / hard.sum().clamp(min=1)
-    return missed, (odds.argmax(-1) == now[g, t]).sum() / max(len(g), 1)
+    told = net.told(windows, events[:, :2])
+    earlier = F.pad(h.view(*batch["valid"].shape, -1)[:, :-1], (0, 0, 1, 0)).flatten(0, 1)
+    missed, right = h.new_zeros((), dtype=torch.float32), []
+    for said in (h, net.foresight(earlier, events, told)):
+        odds = net.denoiser(net.look(slot, said + told, around, events, windows, token, row, column))
+        each = F.cross_entropy(odds.float(), target, reduction="none")
+        hard = 1 - (-each.detach()).exp()
+        missed = missed + (hard * each).sum() / hard.sum().clamp(min=1)
+        right.append((odds.argmax(-1) == target).sum() / max(len(g), 1))
+    return missed, torch.stack(right)
 
 
 def losses(net: PatchNetwork, batch: Batch, generator: torch.Generator, corrupted: bool) -> dict[str, Tensor]:
@@ -206,7 +213,7 @@ def losses(net: PatchNetwork, batch: Batch, generator: torch.Generator, corrupte
         noise = torch.randn(len(needed), latents.shape[1], generator=generator).to(h.device)
         denoised = net.codec.snap(posterior_mean(needed, noise, 1.0, latents))
         terms["rendered_right"] = (denoised == target[p, t][must]).float().sum() / must.sum().clamp(min=1)
-        terms["content_right"] = content_right
+        terms["content_right"], terms["foreseen_right"] = content_right
         terms["echoes"], right = found.float().sum(), (echo.offset() == offset).all(1) & found
         terms["echo_right"] = right.sum() / found.sum().clamp(min=1)
         terms["token_right"] = terms["tile_right"]

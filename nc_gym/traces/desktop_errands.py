@@ -115,9 +115,10 @@ class ClerkUser(ErrandUser):
         return random_word(self.rng, self.split, longest=self.rng.choice((2, 3, 4, 7)))
 
     def _sums(self) -> None:
-        """Types one or more sums or differences, each over the last one's result."""
+        """Types one or more sums or differences, each over the last one's result; half of them of single digits."""
         for _ in range(self.rng.randint(1, 3)):
-            self._hand.type(random_sum(self.rng, self.split) + "\n", "compute")
+            below = self.rng.choice((10, 100))  # whoever learns to add begins with small numbers
+            self._hand.type(random_sum(self.rng, self.split, below) + "\n", "compute")
 
 
 class AccountantUser(ClerkUser):

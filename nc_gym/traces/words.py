@@ -81,9 +81,9 @@ def misspelt_command(rng: Random, name: str, split: Split) -> str:
     return rng.choice(forms) if forms else unknown_command(rng, split)
 
 
-def random_sum(rng: Random, split: Split) -> str:
-    """Returns ``a+b`` or ``a-b`` with a, b in 0-99 that belongs to ``split``."""
+def random_sum(rng: Random, split: Split, below: int = 100) -> str:
+    """Returns ``a+b`` or ``a-b`` that belongs to ``split``, with a and b of at least 0 and less than ``below``."""
     while True:
-        text = f"{rng.randrange(100)}{rng.choice('+-')}{rng.randrange(100)}"
+        text = f"{rng.randrange(below)}{rng.choice('+-')}{rng.randrange(below)}"
         if split_of(text) == split:
             return text
