@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from random import Random
 from typing import TypeAlias
 
@@ -21,22 +22,19 @@ from nc_gym.traces.words import Split
 
 DesktopUser: TypeAlias = "GoalUser | RandomUser"
 # Shards number users by their place here, and older shards are read beside newer ones: new users come last.
-USERS: tuple[str, ...] = (
-    "goal",
-    "slow",
-    "fast",
-    "errand",
-    "waiting",
-    "clerk",
-    "tidy",
-    "arranger",
-    "accountant",
-    "typist",
-)
-_GOALS: Mapping[str, type[GoalUser]] = {
-    "goal": GoalUser, "errand": ErrandUser, "waiting": WaitingUser, "clerk": ClerkUser,
-    "accountant": AccountantUser, "tidy": TidyUser, "arranger": ArrangerUser, "typist": TypistUser,
-}  # fmt: skip
+_MAKERS: Mapping[str, Callable[[Random, Split], DesktopUser]] = {
+    "goal": GoalUser,
+    "slow": partial(RandomUser, fast=False),
+    "fast": partial(RandomUser, fast=True),
+    "errand": ErrandUser,
+    "waiting": WaitingUser,
+    "clerk": ClerkUser,
+    "tidy": TidyUser,
+    "arranger": ArrangerUser,
+    "accountant": AccountantUser,
+    "typist": TypistUser,
+}
+USERS = tuple(_MAKERS)
 DEFAULT_MIX: Mapping[str, float] = {"goal": 0.8, "slow": 0.1, "fast": 0.1}
 
 
@@ -53,6 +51,4 @@ def make_user(name: str, seed: int, index: int, split: Split) -> DesktopUser:
     """
     check_user(name, USERS)
     rng = Random(f"desktop events/{name}/{seed}/{split}/{index}")
-    if name in _GOALS:
-        return _GOALS[name](rng, split)
-    return RandomUser(rng, split, fast=name == "fast")
+    return _MAKERS[name](rng, split)
