@@ -88,7 +88,7 @@ def architecture(network: AnyNetwork) -> str:
     """Returns the section on sizes, from the configuration and the tensors themselves."""
     what = _page(network.config).parts(network.config)
     counts = {name: sum(p.numel() for p in module.parameters()) for name, module in network.named_children()}
-    lines = [f"| {name} | {what.get(name, name)} | {count:,} |" for name, count in counts.items()]
+    lines = [f"| {name} | {what[name]} | {count:,} |" for name, count in counts.items()]
     head = "| part | what | trained parameters |\n| --- | --- | --- |"
     total = f"{sum(counts.values()):,} trained parameters, stored as bf16."
     return f"## Architecture\n\n{total}\n\n{head}\n" + "\n".join(lines) + "\n"

@@ -59,6 +59,7 @@ def parts(config: NeuralComputerConfig) -> dict[str, str]:
         f"{c.num_kv_heads} key/value heads, ring of {c.memory_tokens} tokens; reads where the pointer is "
         "and the tiles around it",
         "outlook": "names the pointer's place and image, the motion, and whether anything changes",
+        "foresight": "tells the log what event comes, so that it may say what that one draws; used in training only",
         "table": f"names the {c.windows} topmost windows after an event: state, title, place in the task list, box, "
         "and the box it goes back to when it is no longer maximised; the log reads them before the next",
         "told": "tells scout, painter and denoiser which windows there are after the event",

@@ -108,9 +108,9 @@ def content(net: PatchNetwork, batch: Batch, h: Tensor, generator: torch.Generat
     """Returns the cross-entropy of what changed tiles show, given h (B * T, d) and where they are, and shares right.
 
     The painter sees few of a batch's events, so what it teaches about a rare one (the digits of a sum) is little. Here
-    the look of every small change has to do without the painter's state and without what stands around the tile; and
-    twice, first with h of the event before, which is only told what comes. It is a focal loss (Lin et al. 2017, gamma
-    1), as most tiles have long been known. The shares (2,) are those of h itself and of the h before.
+    the look of every small change has to do without the painter's state and without what stands around the tile, and
+    is asked for twice: of h itself, and of the h before, which is told what comes. It is a focal loss (Lin et al. 2017,
+    gamma 1), as most tiles have long been known. The shares (2,) are those of h itself and of the h before.
     """
     events, windows = batch["event"].flatten(0, 1), batch["windows"].flatten(0, 1)
     now, before = (batch["states"][batch[name]] for name in ("damage_state", "damage_before"))  # (G, 16)
