@@ -41,7 +41,6 @@ class PatchNetwork(nn.Module):
         self.changes = ChangeEncoder(config)
         self.log = PointerLog(config)
         self.outlook = OutlookHead(config)
-        self.foresight = Foresight(config)
         self.table = TableHead(config)
         self.told = TableReader(config)
         self.scout = PatchScout(config)
@@ -49,6 +48,7 @@ class PatchNetwork(nn.Module):
         self.painter = Painter(config)
         self.look = TileLook(config)
         self.denoiser = CodeDenoiser(config)
+        self.foresight = Foresight(config)
 
     def code_odds(
         self, slots: Tensor, h: Tensor, codes: Tensor, events: Tensor, windows: Tensor, event: Tensor, place: Tensor,
