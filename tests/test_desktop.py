@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -299,6 +300,18 @@ def test_program_that_runs_on_is_shown_and_can_be_interrupted(machine: XDesktop)
         do(machine, TERMINAL, key="Ctrl-C")
     type_text(machine, TERMINAL, "clear; echo ok\n")
     assert read(machine.bare_screens()[0], 8, 24, 2) == "ok" and not machine.restarted()[0]
+
+
+def test_screen_of_a_program_that_runs_on_stands_still_until_the_next_step(machine: XDesktop) -> None:
+    do(machine, TERMINAL, "left click")
+    type_text(machine, TERMINAL, "seq 99999999\n")
+    before = machine.bare_screens()[0]
+    for _ in range(5):
+        shown = do(machine, TERMINAL)
+        assert (shown != before).any()
+        time.sleep(0.05)
+        np.testing.assert_array_equal(machine.bare_screens()[0], shown)
+        before = shown
 
 
 def test_shell_on_the_desktop_reaches_no_network_no_host_file_and_no_display(machine: XDesktop, tmp_path: Path) -> None:

@@ -71,6 +71,7 @@ class XDesktop(RealRows[Event]):
         super().__init__(num_rows, boots)
         self.sprites: list[Sprite] = []
         self._servers: dict[int, XServer] = {}
+        self._drawing: dict[int, NDArray[np.uint8]] = {}  # by row whose programs run on: its pixels after the last step
         self._presses: dict[int, dict[int, tuple[tuple[int, int], float]]] = {}  # by row and frame: last place, time
         self._pointers = np.zeros((num_rows, 3), np.int64)
 
@@ -183,9 +184,12 @@ class XDesktop(RealRows[Event]):
                 time.sleep(_NAP)
 
     def _see(self, row: int) -> None:
-        """Notes where the pointer of a settled row is, and its image."""
+        """Notes where the pointer of a row is, and its image; and the pixels, if programs go on changing them."""
         server = self._servers[row]
         server.see()
+        self._drawing.pop(row, None)
+        if self._busy[row]:
+            self._drawing[row] = server.picture()
         same = (i for i, known in enumerate(self.sprites) if known == server.sprite)
         shape = next(same, len(self.sprites))
         if shape == len(self.sprites):
@@ -196,7 +200,7 @@ class XDesktop(RealRows[Event]):
         """Returns a fresh copy of all screens without their pointers, uint8 (N, 240, 320, 3)."""
         screens = np.zeros((self.num_rows, *self.screen_shape), np.uint8)
         for row, server in self._servers.items():
-            screens[row] = server.pixels[:, :, 2::-1]
+            screens[row] = self._drawing.get(row, server.pixels)[:, :, 2::-1]
         return screens
 
     def screens(self) -> NDArray[np.uint8]:

@@ -34,7 +34,8 @@ from nc_gym.machines.window import Window
 
 Seen = TypeVar("Seen")
 _READY = b"ready\n"
-_LOOKS = 5  # at windows that come and go
+_LOOKS = 5  # at what changes meanwhile: windows that come and go, programs that draw
+_LOOK_APART = 0.01  # seconds in which a program that draws gets to the end of a line
 _REPLY_CAP = 10.0  # seconds in which an idle server must answer
 
 
@@ -190,6 +191,25 @@ class XServer:
                 changed |= isinstance(event, xcffib.xfixes.CursorNotifyEvent)
             if changed:
                 self._see_sprite()
+
+    def picture(self) -> NDArray[np.uint8]:
+        """Returns the pixels while programs draw, as they are between two requests: no letter is half drawn.
+
+        A line may still be cleared and not yet written, so it looks until a picture stays the same for a while, if one
+        does.
+
+        Raises:
+            ServerLost: the server died or does not answer.
+        """
+        area = (xcffib.xproto.ImageFormat.ZPixmap, self._root, 0, 0, WIDTH, HEIGHT, 0xFFFFFFFF)
+        last = b""
+        with _lost_if_gone():
+            for _ in range(_LOOKS):
+                seen, last = last, bytes(self._reply(self._core.GetImage(*area)).data.raw)
+                if seen == last:
+                    break
+                time.sleep(_LOOK_APART)
+        return np.frombuffer(last, np.uint8).reshape(HEIGHT, WIDTH, 4)
 
     def pointed_at(self) -> tuple[int, tuple[int, int]]:
         """Returns the frame under the pointer (0: the empty desktop) and where in it the pointer points.
