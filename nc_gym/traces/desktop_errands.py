@@ -201,8 +201,10 @@ class ArrangerUser(ErrandUser):
             self._launch()
         elif not shown or kind < 0.15:
             self._task(self.rng.choice(windows), "task")
-        elif kind < 0.4:
+        elif kind < 0.3:
             self._resize(shown[-1])
+        elif kind < 0.4:
+            self._pull(shown[-1])
         elif kind < 0.55:
             self._throw(shown[-1], at_once=True)
         elif kind < 0.75:
@@ -214,3 +216,9 @@ class ArrangerUser(ErrandUser):
         else:
             return super().plan(windows)
         return self._hand.taken()
+
+    def _pull(self, window: Window) -> None:
+        """Drags the lower right corner anywhere, of a maximised window, too, where a resize would click its button."""
+        right, bottom = window.x + window.width + 1, window.y + window.height + 1
+        to = right - self.rng.randint(-40, 140), bottom - self.rng.randint(-30, 90)
+        self._hand.drag(right, bottom, to, f"resize {window.title}")
