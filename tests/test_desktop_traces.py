@@ -268,6 +268,18 @@ def test_an_arranger_sizes_and_maximises_windows_and_drops_them_in_one_jump() ->
         raise AssertionError("no window was dropped")
 
 
+def test_an_arranger_holds_what_it_pulls_for_long_before_it_lets_go() -> None:
+    user = make_user("arranger", 0, 0, "train")
+    windows = [Window("Term", 1, 17, 312, 192, False, True, 0, (8, 24, 192, 128))]  # maximised
+    pulls = [plan for plan in (user.plan(windows) for _ in range(2000)) if plan and plan[-1].purpose == "pull Term"]
+    assert len({pull[0].event[:2] for pull in pulls}) > 5  # the corner and places on the title
+    assert {len(pull) for pull in pulls} == {3, 5, 11, 35}
+    for pull in pulls:
+        buttons = [BUTTONS[act.event[2]] for act in pull]
+        assert buttons == ["left press", *["none"] * (len(pull) - 2), "left release"]
+        assert len({act.event[:2] for act in pull[1:]}) == 1
+
+
 @pytest.mark.parametrize("split", ["train", "eval"])
 def test_users_type_only_words_of_their_split(split: str) -> None:
     user = make_user("goal", 0, 0, split)

@@ -218,7 +218,14 @@ class ArrangerUser(ErrandUser):
         return self._hand.taken()
 
     def _pull(self, window: Window) -> None:
-        """Drags the lower right corner anywhere, of a maximised window, too, where a resize would click its button."""
-        right, bottom = window.x + window.width + 1, window.y + window.height + 1
-        to = right - self.rng.randint(-40, 140), bottom - self.rng.randint(-30, 90)
-        self._hand.drag(right, bottom, to, f"resize {window.title}")
+        """Drags the title or the lower right corner anywhere, a maximised window's, too; may hold it there for long."""
+        at = window.x + window.width + 1, window.y + window.height + 1
+        to = at[0] - self.rng.randint(-40, 140), at[1] - self.rng.randint(-30, 90)
+        if self.rng.random() < 0.3:
+            at = window.x + self.rng.randrange(4, max(8, window.width - 56)), window.y - 8
+            to = self.rng.randrange(4, WIDTH - 60), self.rng.randrange(4, PANEL_TOP - 12)
+        self._hand.do(*at, "left press", purpose=f"pull {window.title}")
+        self._hand.do(*to, purpose=f"pull {window.title}")
+        for _ in range(self.rng.choice((0, 0, 0, 2, 8, 32))):
+            self._hand.press("noop", "hold")
+        self._hand.do(*to, "left release", purpose=f"pull {window.title}")
