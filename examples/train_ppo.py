@@ -4,7 +4,8 @@
     python examples/train_ppo.py --steps 400000     # that of agents/ppo.yml, some ten minutes
 
 The policy never sees the real machine before the test. Expect the mean return on both machines to rise with the steps,
-from about 0.002 (random keys) towards 1, and the two machines to agree. `nc-gym agent train` does the same with
+from about 0.002 (random keys) towards 1, and the two machines to agree. CopyingPolicy is not born blank: it already
+likes to type what the next word of the banner says (nc_gym.sb3.teach_copying). `nc-gym agent train` does the same with
 checkpoints, logs and a results file.
 """
 

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from nc_gym.agent_file import AgentError
-from nc_gym.extractors import CHARS_POLICY, LATENT_POLICY, CopyingPolicy, MaskableCopyingPolicy
+from nc_gym.sb3 import CHARS_POLICY, LATENT_POLICY, CopyingPolicy, MaskableCopyingPolicy
 
 ZOO_ONLY = ("policy", "policy_kwargs", "env_wrapper")
 NOT_HERE = ("normalize", "frame_stack", "vec_env_wrapper", "callback", "env_kwargs", "monitor_kwargs")

@@ -98,7 +98,7 @@ def collect(
     steps: Annotated[int, typer.Option(min=1, help="Events per session.")] = 192,
     seed: Annotated[int, typer.Option(help="Seed of the users.")] = 0,
     split: Annotated[Split, typer.Option(help="Words of training or of evaluation.")] = Split.train,
-    user: Annotated[str | None, typer.Option(help="Only this user, e.g. drill or goal. [default: a mix]")] = None,
+    user: Annotated[str | None, typer.Option(help="Only this user, e.g. goal. [default: a mix]")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Parallel processes.")] = 2,
 ) -> None:
     """Record synthetic users on the real computer."""
@@ -126,7 +126,7 @@ def import_(
     video: Annotated[Path, typer.Argument(help="Screen video; frame k shows action k - 1 done.")],
     actions: Annotated[Path, typer.Argument(help="Per-frame action CSV or actions JSON.")],
     out: Annotated[Path, typer.Option(help="Folder of the recording.")],
-    user: Annotated[str, typer.Option(help="Who made it: goal, slow or fast.")] = "goal",
+    user: Annotated[str, typer.Option(help="Who made it, e.g. goal, slow or fast.")] = "goal",
 ) -> None:
     """Turn a desktop video of the paper's data engine into a recording to train on."""
     from nc_gym.traces.desktop_import import import_session

@@ -107,7 +107,9 @@ def evaluate(
     machine: Annotated[Machines, typer.Option(help="Where it is tested.")] = Machines.neural,
     episodes: Episodes = 100,
     seed: TestSeed = 12345,
-    argmax: Annotated[bool, typer.Option("--argmax", help="Take the likeliest action instead of drawing one.")] = False,
+    argmax: Annotated[
+        bool, typer.Option("--argmax", help="Take the likeliest actions, as `enjoy` does. [default: drawn]")
+    ] = False,
     both_modes: Annotated[bool, typer.Option("--both-modes", help="Test both: likeliest and drawn actions.")] = False,
     baselines: Annotated[bool, typer.Option("--baselines", help="Also test random keys and the oracle.")] = False,
     json: Annotated[Path | None, typer.Option(help="Write the scores here, in the schema of results.json.")] = None,

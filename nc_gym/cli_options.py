@@ -55,7 +55,7 @@ Steps = Annotated[int | None, typer.Option(min=1, help="Environment steps in all
 NumEnvs = Annotated[int | None, typer.Option(min=1, help="Computers in the batch. [default: the recipe's]")]
 Seen = Annotated[Obs, typer.Option(help="What the policy sees.")]
 Typed = Annotated[Actions | None, typer.Option(help="What an action types. [default: as the id says]")]
-Drawn = Annotated[bool, typer.Option("--drawn", help="Draw a policy's actions, by the seed.")]
+Drawn = Annotated[bool, typer.Option("--drawn", help="Draw a policy's actions, by the seed. [default: the likeliest]")]
 Weights = Annotated[Path | None, typer.Option(help="Weights folder. [default: the shipped one]")]
 Device = Annotated[str, typer.Option(help='"auto", "cpu" or "cuda".')]
 Episodes = Annotated[int, typer.Option(min=1, help="Episodes of each test.")]

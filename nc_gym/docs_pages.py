@@ -201,7 +201,7 @@ def info_table() -> str:
     for field, text in zip(body[1::2], body[2::2], strict=True):
         assert isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
         assert isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
-        rows.append((f"`{field.target.id}`", tidy(str(text.value.value))))
+        rows.append((f"`{field.target.id}`", re.sub(r"\s+", " ", tidy(str(text.value.value)))))
     return table(("key", "value"), rows)
 
 

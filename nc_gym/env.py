@@ -87,7 +87,7 @@ class ComputerEnv(gym.Env[NDArray[Any], Any], EzPickle):
     |---|---|---|---|
     | ``"screen"`` | ``(208, 320, 3)`` | ``(256, 320, 3)`` | ``Box`` of uint8 pixels: the banner (16 high), the screen |
     | ``"chars"`` | ``(522,)`` | ``(4842,)`` | ``Box`` of uint8 codes: banner 40, screen, cursor row and column |
-    | ``"latent"`` | ``(tiles, d)`` | ``(tiles, d)`` | ``Box`` of float32: the codec's latents of banner and screen |
+    | ``"latent"`` | ``(520, 32)`` | ``(5120, 32)`` | ``Box`` of float32: latents of banner and screen, one per tile |
 
     Characters of the terminal are its 12 x 40 cells; its cursor is read from the pixels, (255, 255) where no cell shows
     one. Of the desktop they are 60 x 80, the points of a grid of 4 pixels: each has the character whose upper left
@@ -216,7 +216,15 @@ class ComputerEnv(gym.Env[NDArray[Any], Any], EzPickle):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[NDArray[Any], dict[str, Any]]:
-        """Boots the computer and draws a new task. There are no options."""
+        """Boots the computer and draws a new task.
+
+        Args:
+            seed: of the task's parameters and of the network's noise; None lets the generator go on.
+            options: None or empty; there are none.
+
+        Returns:
+            The observation (``observation_space`` says shape and dtype), and the info (``ComputerInfo``).
+        """
         super().reset(seed=seed)
         check_options(options, allowed=())
         self._engine.reset(self._row, np.array([draw_seed(self.np_random)]))
@@ -224,7 +232,19 @@ class ComputerEnv(gym.Env[NDArray[Any], Any], EzPickle):
         return self._engine.observations()[0], self._info()
 
     def step(self, action: Any) -> tuple[NDArray[Any], float, bool, bool, dict[str, Any]]:
-        """Sends one event or word and waits for the settled screen."""
+        """Sends one event or word and waits for the settled screen.
+
+        Args:
+            action: one of ``action_space``.
+
+        Returns:
+            Observation, reward (in [0, 1]; those of an episode sum to at most 1), whether the task is solved, whether a
+            real computer was lost, and the info (``ComputerInfo``).
+
+        Raises:
+            ValueError: the action is none of ``action_space``.
+            ResetNeeded: before the first ``reset``.
+        """
         self._require_reset("step()")
         if not self.action_space.contains(action):
             raise ValueError(

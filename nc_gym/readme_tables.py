@@ -38,13 +38,19 @@ def _measured(file: str, command: str) -> Callable[[Callable[[dict[str, Any]], s
 
 
 def environments(root: Path) -> str:
-    """Returns the table of all registered environments."""
+    """Returns the table of all registered environments, and how often the network grants the oracle its success."""
     rows = []
     for name in card_names():
+        path = root / "docs" / f"tasks_{name}.json"
+        scores = json.loads(path.read_text(encoding="utf-8"))["scores"] if path.is_file() else []
         for entry in load_card(name).environments.values():
             page = f"docs/envs/{file_name(entry.id)}"
-            rows.append((f"[`{entry.id}`]({page})", entry.summary, str(entry.max_episode_steps)))
-    return table(("id", "task", "steps at most"), rows)
+            solved = " / ".join(
+                f"{score['success_rate']:.0%}" for score in scores
+                if (score["env"], score["player"], score["machine"]) == (entry.id, "oracle", "neural")
+            )  # fmt: skip
+            rows.append((f"[`{entry.id}`]({page})", entry.summary, str(entry.max_episode_steps), solved))
+    return table(("id", "task", "steps at most", "oracle in the network: events / words"), rows)
 
 
 @_measured("bench_terminal.json", "nc-gym bench terminal --json docs/bench_terminal.json")
@@ -57,8 +63,9 @@ def speed(result: dict[str, Any]) -> str:
     for processes, rate in result["real_processes"].items():
         if processes != "1":
             rows.append((f"real bash, {processes} processes", "", f"{rate:,.0f}", "", ""))
-    speeds = table(("machine", "ms per step", "steps/s", "environment steps/s", "tiles denoised"), rows)
-    return f"{_host_sentence(result)}\n\n{speeds}\n\n{_calls_sentence(result)}"
+    speeds = table(("machine", "ms per step, median", "steps/s", "environment steps/s", "tiles denoised"), rows)
+    when = _when(result["weights"]["sha256"], "nc_gym/Terminal-v0")
+    return f"{_host_sentence(result)}\n\n{speeds}\n\n{_calls_sentence(result)}{when}"
 
 
 def _speed_cells(machine: dict[str, Any], environment: dict[str, Any]) -> tuple[str, ...]:
@@ -73,7 +80,7 @@ def _host_sentence(result: dict[str, Any]) -> str:
     return (
         f"{host['cpu']}, torch {host['versions']['torch']} (threads: {host['torch_threads']}); its matrix products "
         f"reach {rates['float32']:.0f} GFLOP/s in float32 and {rates['bfloat16']:.0f} in bfloat16, the steps of "
-        f"{', '.join(of_rows)} rows {', '.join(f'{rate:.1f}' for rate in of_rows.values())}."
+        f"{', '.join(of_rows)} rows {', '.join(f'{rate:.1f}' for rate in of_rows.values())} GFLOP/s."
     )
 
 
@@ -94,7 +101,8 @@ def _calls_sentence(result: dict[str, Any]) -> str:
     first, last = flatness(result["episode_ms"]).values()
     early, late = flatness(result["episode_echo_ms"]).values()
     sentences = (
-        f"Fork of 32 rows {calls['neural_fork_32']:.2f} ms (a step of 32: {calls['neural_step_32']:.1f} ms);",
+        "Steps/s count all of the time, commands that redraw the screen, too, which the median does not show.",
+        f"Fork of 32 rows {calls['neural_fork_32']:.2f} ms (a step of fresh ones: {calls['neural_step_32']:.1f} ms);",
         f"reset of 32 rows {calls['neural_reset_32']:.2f} ms, of one real shell {calls['real_reset_1']:.1f} ms.",
         f"Along an episode of {len(result['episode_ms']):,} steps a step takes {first:.2f} ms at the start and",
         f"{last:.2f} ms at the end ([plot](docs/bench_flat.png)); a key that only echoes its",
@@ -110,7 +118,8 @@ def fidelity(result: dict[str, Any]) -> str:
     steps = result["at_steps"]
     rows = [(name, *(_interval(steps[step][key], "mean") for step in steps)) for name, key in FIDELITY_ROWS.items()]
     loop = table(("closed loop", *(f"step {step}" for step in steps)), rows)
-    return "\n\n".join((head, loop, _events_table(result["events"]), _other_sentence(result)))
+    last = _other_sentence(result) + _when(result["weights"]["sha256"]["model.safetensors"], "nc_gym/Terminal-v0")
+    return "\n\n".join((head, loop, _events_table(result["events"]), last))
 
 
 @_measured("fidelity_desktop.json", "nc-gym evaluate desktop --out docs")
@@ -133,6 +142,7 @@ def desktop_fidelity(result: dict[str, Any]) -> str:
         f"{result['transitions']['classes']} classes of transitions. {lpips_sentence(result['similarity'])} "
         "[Every number and its definition](docs/fidelity_desktop.json), "
         "[plot](docs/fidelity_desktop.png), [worst failures](docs/failures_desktop.png)."
+        + _when(result["weights"]["sha256"]["model.safetensors"], "nc_gym/Desktop-v0")
     )
     return "\n\n".join((head, table(("closed loop", "measured", "aim", ""), aimed), loop, last))
 
@@ -148,7 +158,8 @@ def goal_vs_random(result: dict[str, Any]) -> str:
         for name in TARGETS
     ]
     facts = [one["training"] for one in desktops.values()]
-    rows += [(name, *(f"{fact[name]:,}" for fact in facts)) for name in ("sessions", "steps", "trained_minutes")]
+    labels = {"training sessions": "sessions", "training minutes": "trained_minutes", "optimizer steps": "steps"}
+    rows += [(label, *(f"{fact[name]:,}" for fact in facts)) for label, name in labels.items()]
     head = f"{result['sessions']} held-out sessions of {result['steps']} events, the same for all."
     return f"{head}\n\n{table(('trained on', *desktops), rows)}"
 
@@ -204,8 +215,10 @@ def agents(root: Path) -> str:
             rows.append((name, f"`{result['env']}`", player, *cells, str(result["episodes"]), trained))
     if not rows:
         return "None shipped yet."
-    head = "Share of episodes solved, mean return; a policy's by its likeliest actions (argmax), then by drawn ones."
-    columns = ("neural, argmax / drawn", "real, argmax / drawn", "episodes", "trained with")
+    head = (
+        "Share of episodes solved, mean return; a policy's by likeliest actions (argmax), then drawn ones (stochastic)."
+    )
+    columns = ("neural, argmax / stochastic", "real, argmax / stochastic", "episodes", "trained with")
     return f"{head}\n\n{table(('agent', 'environment', 'player', *columns), rows)}"
 
 

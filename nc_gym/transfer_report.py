@@ -80,10 +80,11 @@ def _protocol(result: dict[str, Any]) -> str:
     weights = result["weights_sha256"]
     return (
         f"{study['algorithm']}, {study['num_envs']} computers in a batch, {study['steps']:,} environment steps, "
-        f"{_seeds(result)} per task; every test plays the same {study['episodes']} episodes (seeds from "
-        f"{study['test_seed']}, test parameters) on both machines. {intervals}Retention is the gain over random "
+        f"{_seeds(result)} of the neural arm per task; every test plays the same {study['episodes']} episodes (seeds "
+        f"from {study['test_seed']}, test parameters) on both machines. {intervals}Retention is the gain over random "
         "actions on the real machine divided by that on the neural one; audited counts the real episodes whose success "
-        f"the machine's files confirm.{_recipes_sentence(study['hyperparameters'])}"
+        f"the machine's files confirm. Minutes to {SOLVED:.0%} are compared by their median over training seeds, where "
+        f"never counts as infinitely long.{_recipes_sentence(study['hyperparameters'])}"
         + (f" The neural computer had the weights {weights[:8]}." if weights else "")
     )
 
@@ -246,7 +247,10 @@ def _not_run_text(result: dict[str, Any]) -> str:
     text = f"Training seeds that were run, of {run['seeds']}:\n\n{table(('task', *arms), rows)}\n\n"
     if run["command"]:
         text += f"The rest, without doing again what there is:\n\n```sh\n{run['command']}\n```\n\n"
-    return text + "Weights trained with and without context corruption were not compared: there are no second weights."
+    return (
+        text + "Networks trained with and without context corruption (wrong tiles put into their past, and sessions "
+        "that they played by themselves) were not compared: there are no second weights."
+    )
 
 
 def _name(env: str) -> str:

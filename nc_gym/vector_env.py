@@ -37,7 +37,7 @@ class ComputerVectorEnv(VectorEnv[NDArray[Any], NDArray[np.int64], NDArray[Any]]
         task: id of the environment in that card (set by the registered id).
         max_episode_steps: truncates an episode after so many steps; None or -1 never does.
         autoreset_mode: an ``AutoresetMode`` or its value: "NextStep", "SameStep" or "Disabled".
-        machine: "neural" or "real", as the arguments below in ``ComputerEnv``.
+        machine: "neural" or "real"; this and what follows as in ``ComputerEnv``.
         weights: folder of the network's weights.
         device: torch device of the network.
         dtype: name of the torch dtype.
@@ -141,6 +141,9 @@ class ComputerVectorEnv(VectorEnv[NDArray[Any], NDArray[np.int64], NDArray[Any]]
         Args:
             seed: an int s gives row i the seed s + i; a list gives each row its own; None lets the generators go on.
             options: only "reset_mask".
+
+        Returns:
+            The observations (N, ...), and the infos by key, arrays (N,) or (N, ...).
         """
         check_options(options, allowed=("reset_mask",))
         rows = self._check_mask(options["reset_mask"]) if options and "reset_mask" in options else self._all_rows()
@@ -185,7 +188,18 @@ class ComputerVectorEnv(VectorEnv[NDArray[Any], NDArray[np.int64], NDArray[Any]]
         self._started |= rows
 
     def step(self, actions: NDArray[np.int64]) -> Step:
-        """Sends one event or word in each row and waits for the settled screens."""
+        """Sends one event or word in each row and waits for the settled screens.
+
+        Args:
+            actions: one of ``single_action_space`` per row, int64 (N,) or (N, 4).
+
+        Returns:
+            Observations (N, ...), rewards float64 (N,), terminated bool (N,), truncated bool (N,), and the infos by
+            key; with ``output="torch"`` the first four are tensors.
+
+        Raises:
+            ResetNeeded: before the first ``reset``, or rows are finished and ``autoreset_mode`` is DISABLED.
+        """
         self._require_reset("step()")
         chosen = self._check_actions(actions)
         booting = self._done.copy()

@@ -78,6 +78,16 @@ def test_help_loads_no_heavy_module():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
 
 
+@pytest.mark.parametrize("line", ["train nc_gym/TerminalEcho-v0", "transfer --tasks nc_gym/TerminalEcho-v0"])
+def test_learning_without_stable_baselines3_says_what_to_install(line, tmp_path):
+    code = (
+        "import sys; sys.modules |= {'stable_baselines3': None, 'sb3_contrib': None}; "
+        f"sys.argv = ['nc-gym', 'agent', *{line.split()}, '--out', {str(tmp_path)!r}]; import nc_gym.cli as c; c.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert_one_clear_sentence(done, "stable-baselines3, which is not installed", "pip install '.[sb3]'")
+
+
 def test_importing_what_is_no_video_is_one_clear_sentence(tmp_path):
     (tmp_path / "a.mp4").write_text("no video")
     (tmp_path / "a.csv").write_text("")

@@ -63,14 +63,20 @@ def test_tables_show_the_numbers_of_the_files_and_say_when_there_are_none(tmp_pa
         "sessions": 7, "steps": 60, "at_steps": {"50": {"characters": mean, "exact": mean, "cursor": mean}},
         "events": {"teacher_forced": groups, "closed_loop": {"kinds": {"key": share}, "families": {}}},
         "idle": {"noops": 1000, "sessions": 5, "cells_changed": 3}, "paper": {"characters": mean, "lines": mean},
+        "weights": {"sha256": {"model.safetensors": "0123456789abcdef"}},
     }  # fmt: skip
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "fidelity_terminal.json").write_text(json.dumps(result))
     text = readme_tables.fidelity(tmp_path)
     assert "7 held-out sessions of 60 keys" in text and "| exact screens | 0.8765 (0.800–0.900) |" in text
     assert "| Enter: ls | 1,234 | 0.9876 (0.900–0.999) |  |" in text and "changed 3 cells" in text
+    assert text.endswith("Measured in older weights 01234567, not those that ship now.")
     assert "Not measured yet" in readme_tables.transfer(tmp_path)
     assert "docs/transfer_desktop" in readme_tables.desktop_transfer(tmp_path)
+
+
+def test_a_row_of_a_table_is_one_line_though_the_text_of_a_field_has_several():
+    assert all(re.fullmatch(r"\|.*\|", line) for line in docs_pages.info_table().splitlines())
 
 
 def test_a_readme_without_a_marker_is_refused():
