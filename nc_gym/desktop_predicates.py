@@ -140,6 +140,8 @@ class WindowPredicate:
             return False
         x, y, width, height = self.region
         rows = view.text(bar.x + x, bar.y + CELL_HEIGHT + y, width, height)
+        if not rows:  # the region lies below the screen
+            return False
         if self.text and " ".join(row.strip() for row in rows).strip() != self.text:
             return False
         return self.lines is None or self.lines.holds(_terminal(rows, width // 8))

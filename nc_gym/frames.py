@@ -14,8 +14,9 @@ _STATUS = font.PALETTE[[4, 15]]  # white on blue, so that nobody takes the statu
 
 
 def text_chars(text: str, columns: int) -> NDArray[np.uint8]:
-    """Returns ``text`` as character codes, padded with spaces, uint8 (columns,)."""
-    return np.frombuffer(text.ljust(columns)[:columns].encode("ascii", "replace"), np.uint8).copy()
+    """Returns ``text`` as character codes, padded with spaces, uint8 (columns,); what has no glyph becomes a ``?``."""
+    codes = np.frombuffer(text.ljust(columns)[:columns].encode("ascii", "replace"), np.uint8)
+    return np.where(codes < font.FIRST_CHAR, np.uint8(ord("?")), codes)
 
 
 def draw_line(chars: NDArray[np.uint8], colors: NDArray[np.uint8] = _NORMAL) -> NDArray[np.uint8]:

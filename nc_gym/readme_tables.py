@@ -215,9 +215,7 @@ def agents(root: Path) -> str:
             rows.append((name, f"`{result['env']}`", player, *cells, str(result["episodes"]), trained))
     if not rows:
         return "None shipped yet."
-    head = (
-        "Share of episodes solved, mean return; a policy's by likeliest actions (argmax), then drawn ones (stochastic)."
-    )
+    head = "Share of episodes solved, mean return; a policy's by likeliest (argmax), then drawn actions (stochastic)."
     columns = ("neural, argmax / stochastic", "real, argmax / stochastic", "episodes", "trained with")
     return f"{head}\n\n{table(('agent', 'environment', 'player', *columns), rows)}"
 

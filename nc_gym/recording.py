@@ -209,12 +209,13 @@ def film_episode(
     steps = 0
     while not driver.done and steps != limit:
         action = policy(driver.obs)
+        together = not any(side.done for side in sides)  # a side that has ended stands still
         for side in sides:
             side.step(action)
         steps += 1
         frame = compose(sides, steps)
         video.write(frame)
-        if agreement is not None:
+        if agreement is not None and together:
             agreement.add(sides[0].screen(), sides[1].screen(), sides[0].info["chars"], sides[1].info["chars"])
     for _ in range(round(HOLD_SECONDS * driver.env.metadata["render_fps"])):
         video.write(frame)

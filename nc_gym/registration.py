@@ -102,6 +102,8 @@ def parse_card(path: Path) -> Card:
         words = tuple(table.get("words", ()))
         cards = [_environment(entry, len(boots), words, kind) for entry in table["environments"]]
         environments = {card.id: card for card in cards}
+        if len(environments) < len(cards):
+            raise ValueError("two environments have the same id; give each its own")
         return Card(path.stem, kind, boots, table.get("weights_sha256"), words, environments)
     except KeyError as error:
         raise CardError(f"{path}: the field {error} is missing; compare with envs/terminal.toml") from None
@@ -127,8 +129,10 @@ def _environment(entry: dict[str, Any], num_boots: int, words: tuple[str, ...], 
         _check_words(task, actions, words)
     except ValueError as error:
         raise ValueError(f"{entry['id']}: {error}") from None
-    threshold = entry.get("reward_threshold")
-    return EnvironmentCard(entry["id"], entry["summary"], int(entry["max_episode_steps"]), threshold, actions, task)
+    steps, threshold = entry["max_episode_steps"], entry.get("reward_threshold")
+    if type(steps) is not int or steps < 1:
+        raise ValueError(f"{entry['id']}: max_episode_steps is {steps!r}; expected a whole number from 1 on")
+    return EnvironmentCard(entry["id"], entry["summary"], steps, threshold, actions, task)
 
 
 def _check_words(task: Task, actions: str, words: tuple[str, ...]) -> None:

@@ -39,7 +39,7 @@ except ImportError as error:
         "nc_gym.sb3 needs stable-baselines3, which is not installed; run `pip install '.[sb3]'` in the checkout"
     ) from error
 
-_PER_ROW_METHODS = ("action_masks", "oracle")  # methods of ComputerVectorEnv that return one value per row
+_PER_ROW_METHODS = ("action_masks", "idle", "oracle")  # methods of ComputerVectorEnv that return one value per row
 _SINGLE = {"observation_space": "single_observation_space", "action_space": "single_action_space"}
 
 __all__ = [
@@ -64,6 +64,8 @@ class ComputerVecEnv(VecEnv):
             raise ValueError(
                 f'autoreset_mode is {env.autoreset_mode.value!r}; SB3 needs make_vec(..., autoreset_mode="SameStep")'
             )
+        if env.output != "numpy":
+            raise ValueError(f"output is {env.output!r}; SB3 takes arrays: leave out output= in make_vec")
         self.env = env  # before super().__init__, which asks for the render mode
         self._actions: NDArray[np.int64] = np.zeros(env.num_envs, np.int64)
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)

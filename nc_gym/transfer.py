@@ -25,7 +25,7 @@ from rich.console import Console
 
 from nc_gym.agent_env import EnvSetting
 from nc_gym.agent_evaluate import OraclePlayer, PolicyPlayer, RandomPlayer, evaluate
-from nc_gym.agent_file import load_agent, read_memo, write_json
+from nc_gym.agent_file import load_agent, read_memo, sha256, write_json
 from nc_gym.agent_train import Plan, Point, checkpoints, judged_settings, train
 from nc_gym.registration import load_card
 
@@ -214,6 +214,17 @@ def finished(study: Study) -> Study:
     return replace(study, settings=begun)
 
 
+def check_weights(setting: EnvSetting, scores: Sequence[dict[str, Any]]) -> None:
+    """Raises a ValueError unless the neural scores were made in the weights that are named beside them."""
+    older = {score["weights_sha256"] for score in scores if score["machine"] == "neural"}
+    older -= {sha256(setting.weights_file) if setting.weights_file else None}
+    if older:
+        raise ValueError(
+            f"scores of {setting.env} were made in the weights {', '.join(str(name)[:8] for name in older)}, not in "
+            f"those of {setting.weights_file}; check out the weights they belong to, or choose another --out"
+        )
+
+
 def plan_of(study: Study, job: Job) -> Plan:
     """Returns what a job trains."""
     setting = arm_setting(job.setting, job.arm)
@@ -247,9 +258,13 @@ def run_job(study: Study, job: Job) -> list[Point]:
 
 
 def curve(study: Study, job: Job) -> list[Point]:
-    """Returns the learning curve of a job that has been trained."""
+    """Returns the learning curve of a job that has been trained; its run may hold more steps than the study has.
+
+    The real arm is told to its end: it goes on for as long as the neural arm took.
+    """
     newest = checkpoints(folder(study, job))[-1]
-    return [Point(**point) for point in read_memo(newest)["points"]]
+    points = [Point(**point) for point in read_memo(newest)["points"]]
+    return points if job.arm == "real" else points[: sum(point.steps < study.steps for point in points) + 1]
 
 
 def _score_file(study: Study, job: Job, steps: int) -> Path:

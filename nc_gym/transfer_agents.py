@@ -16,7 +16,19 @@ from nc_gym.agent_file import POLICY, RESULTS, Score, sha256, write_results
 from nc_gym.agent_train import checkpoint_at, describe_training, write_policy
 from nc_gym.recording import film_episode, load_agent, open_sides, record_episodes
 from nc_gym.registration import load_card
-from nc_gym.transfer import Job, Study, baselines, curve, finished, folder, pick, plan_of, scores_at, seeds_done
+from nc_gym.transfer import (
+    Job,
+    Study,
+    baselines,
+    check_weights,
+    curve,
+    finished,
+    folder,
+    pick,
+    plan_of,
+    scores_at,
+    seeds_done,
+)
 from nc_gym.transfer_numbers import MODES
 from nc_gym.video import VideoWriter
 
@@ -55,6 +67,7 @@ def _export(study: Study, setting: EnvSetting, agents: Path) -> Path:
     training["chosen"] = f"best argmax score in the neural computer of {len(seeds)} training seeds"
     same_network = {"policy_sha256": sha256(out / POLICY)}  # the checkpoint's, without the optimizer's moments
     final = [score | same_network for score in scores_at(study, job, points[-1].steps)]
+    check_weights(setting, final)
     headline = pick(final, "real")
     others = [score for score in final if score is not headline] + baselines(study, setting)
     write_results(out / RESULTS, training, [Score(**score) for score in (headline, *others)])

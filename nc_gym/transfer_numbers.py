@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from nc_gym.agent_env import EnvSetting
 from nc_gym.agent_train import Point
 from nc_gym.fidelity_scores import Number, bootstrap, mean_number
-from nc_gym.transfer import MACHINES, Job, Study, baselines, curve, pick, scores_at, seeds_done
+from nc_gym.transfer import MACHINES, Job, Study, baselines, check_weights, curve, pick, scores_at, seeds_done
 
 MODES = {"argmax": True, "stochastic": False}
 SOLVED = 0.9  # success on the real machine that counts as having learned the task
@@ -50,6 +50,7 @@ def retention(neural: NDArray[np.float64], real: NDArray[np.float64]) -> dict[st
 
     Returns:
         ``ratio``, and of several seeds ``low`` and ``high``; None if nothing was learned in the neural machine.
+        Resamples in which nothing was learned have no ratio: the interval is of the others.
     """
     if neural.sum() <= 0:
         return None
@@ -99,6 +100,7 @@ def at_steps(points: Sequence[Point], steps: int) -> Point:
 def task_numbers(study: Study, setting: EnvSetting) -> dict[str, Any]:
     """Returns everything that is reported about one task of the study, of the jobs that are done."""
     base = baselines(study, setting)
+    check_weights(setting, base)
     floor = {machine: pick(base, machine, None, "random")["success_rate"] for machine in MACHINES}
     seeds = {arm: seeds_done(study, setting, arm) for arm in study.arms}
     arms = {arm: [arm_numbers(study, Job(setting, arm, seed)) for seed in done] for arm, done in seeds.items() if done}
@@ -121,6 +123,7 @@ def arm_numbers(study: Study, job: Job) -> dict[str, Any]:
     """Returns the curve of one job, and its scores at the end and at the two marks that baselines are compared at."""
     points = curve(study, job)
     scores = [scores_at(study, job, point.steps) for point in points]
+    check_weights(job.setting, [score for of_point in scores for score in of_point])
     real = {mode: [pick(score, "real", argmax)["success_rate"] for score in scores] for mode, argmax in MODES.items()}
     clock = curve(study, Job(job.setting, "neural", job.seed))[-1].seconds
     marks = {"final": points[-1], "equal_steps": at_steps(points, study.steps), "equal_clock": at_clock(points, clock)}

@@ -76,7 +76,8 @@ def page(result: dict[str, Any]) -> str:
 
 def _protocol(result: dict[str, Any]) -> str:
     study = result["study"]
-    intervals = "Intervals are 95 % bootstraps over training seeds. " if max(_neural_seeds(result)) > 1 else ""
+    several = max(_neural_seeds(result)) > 1
+    intervals = "Intervals are 95 % bootstraps over training seeds, of resamples that learned. " if several else ""
     weights = result["weights_sha256"]
     return (
         f"{study['algorithm']}, {study['num_envs']} computers in a batch, {study['steps']:,} environment steps, "

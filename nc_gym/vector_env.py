@@ -47,7 +47,8 @@ class ComputerVectorEnv(VectorEnv[NDArray[Any], NDArray[np.int64], NDArray[Any]]
         split: "train" or "test": which draws of the task's parameters.
         render_mode: None, "rgb_array" or "ansi"; ``render`` returns a tuple of N frames.
         output: "numpy", or "torch": observations, rewards and flags are tensors on the network's device (the CPU for a
-            real machine). The reader works on the host, so a step waits for the device either way.
+            real machine), but for those in ``final_obs`` and ``final_info``. The reader works on the host, so a step
+            waits for the device either way.
     """
 
     def __init__(
@@ -269,7 +270,11 @@ class ComputerVectorEnv(VectorEnv[NDArray[Any], NDArray[np.int64], NDArray[Any]]
         self._require_reset("fork()")
         if not 0 <= row < self.num_envs:
             raise ValueError(f"row={row}; choose one from 0 to {self.num_envs - 1}")
-        other = copy.copy(self)
+        if num_envs < 1:
+            raise ValueError(f"num_envs={num_envs}; choose at least 1")
+        other = object.__new__(type(self))  # copy.copy would make a whole environment, as EzPickle has it
+        other.__dict__.update(self.__dict__)
+        other._ezpickle_args = (num_envs, *self._ezpickle_args[1:])
         other._engine = self._engine.fork(row, num_envs)
         other.num_envs = num_envs
         other.metadata = dict(self.metadata)
@@ -285,6 +290,11 @@ class ComputerVectorEnv(VectorEnv[NDArray[Any], NDArray[np.int64], NDArray[Any]]
     def close_extras(self, **kwargs: Any) -> None:
         """Closes the machine; ``close`` calls it once."""
         self._engine.close()
+
+    def __del__(self) -> None:
+        """Closes a forgotten environment: real machines have processes."""
+        if hasattr(self, "_engine"):
+            self.close()
 
 
 def _autoreset_mode(mode: AutoresetMode | str) -> AutoresetMode:

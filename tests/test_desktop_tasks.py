@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import gymnasium as gym
@@ -13,6 +14,7 @@ from nc_gym.agent_evaluate import OraclePlayer, RandomPlayer, play
 from nc_gym.desktop_audit import confusion
 from nc_gym.desktop_predicates import window_predicate_from_table
 from nc_gym.desktop_reader import DesktopReader
+from nc_gym.desktop_view import DesktopView
 from nc_gym.machines.desktop import XDesktop
 from nc_gym.machines.desktop_events import event
 from nc_gym.machines.pointer import composite
@@ -210,3 +212,11 @@ def test_faulty_predicates_of_windows_are_refused(table: dict, text: str) -> Non
 def test_unknown_windows_and_places_are_named(table: dict, text: str) -> None:
     with pytest.raises(ValueError, match=text):
         window_predicate_from_table(table, LOADED.places).fill({})
+
+
+def test_a_region_below_the_screen_says_nothing() -> None:
+    table = {"window": "Term", "region": [0, 24, 192, 64], "line": "x"}
+    view = SimpleNamespace(bar=lambda title: SimpleNamespace(x=8, y=204), text=lambda *rectangle: [], tasks=None)
+    assert not window_predicate_from_table(table, LOADED.places).fill({})._text_holds(view)
+    chars = np.full((60, 80), 32, np.uint8)
+    assert DesktopView(np.zeros((240, 320), np.uint8), chars).text(8, 204 + 16 + 24, 192, 64) == []

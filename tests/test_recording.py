@@ -111,3 +111,11 @@ def test_the_observation_mode_follows_from_the_policy_s_input(shape, mode):
 def test_a_policy_for_other_observations_is_refused():
     with pytest.raises(ValueError, match=r"\(4, 3, 2, 1\)"):
         obs_mode((4, 3, 2, 1))
+
+
+def test_a_side_that_has_ended_is_no_longer_compared(tmp_path):
+    """Its screen stands still while the other one goes on."""
+    sides = [Side(FREE, "real", "screen"), Side(FREE, "real", "screen")]
+    sides[1].env = gym.wrappers.TimeLimit(sides[1].env, 3)
+    outcome = film(sides, encode("echo ab\n"), tmp_path / "a.mp4")
+    assert outcome.steps == 8 and outcome.agreement.characters == [1.0] * 3

@@ -156,6 +156,7 @@ def test_cards_registry_and_docstring_list_the_same_ids() -> None:  # A7
         ('letters = "abcdefghijklmnopqrstuvwxyz"', 'letters = "a"', "TerminalEcho-v0: .*no values for split 'test'"),
         ("length = [2, 4]", "length = [2, 40]", "instruction.* characters"),
         ("typing_share = 0.5", "typing_share = 1.5", "typing_share is 1.5"),
+        ("max_episode_steps = 40", "max_episode_steps = 0", "max_episode_steps is 0; expected a whole number from 1"),
         ("reward_threshold", "reward_treshold", "unknown environment field 'reward_treshold'"),
         ('machine = "terminal"', "machine = terminal", "card.toml: Invalid value"),
     ],
@@ -165,6 +166,13 @@ def test_faulty_card_is_refused_with_its_fault(old: str, new: str, text: str, tm
     path = tmp_path / "card.toml"
     path.write_text(GOOD.replace(old, new, 1))
     with pytest.raises(CardError, match=text):
+        parse_card(path)
+
+
+def test_two_environments_of_one_id_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "card.toml"
+    path.write_text(GOOD + GOOD[GOOD.index("[[environments]]") :])
+    with pytest.raises(CardError, match=r"card\.toml: two environments have the same id"):
         parse_card(path)
 
 

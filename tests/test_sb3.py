@@ -105,6 +105,7 @@ def test_attributes_methods_and_wrappers_of_rows(small: dict[str, Any]) -> None:
     assert env.get_attr("colour") == ["green"] * 3
     with pytest.raises(ValueError, match="all 3 rows"):
         env.set_attr("colour", "red", indices=0)
+    assert env.env_method("idle", indices=[1]) == [0]
     masks = env.env_method("action_masks", indices=[0, 1])
     assert len(masks) == 2 and masks[0].shape == (106,) and masks[0].dtype == np.bool_
     assert env.env_method("encode", "a") == [[66]] * 3
@@ -133,6 +134,8 @@ def test_wrong_batches_are_refused(small: dict[str, Any]) -> None:
         make(small, autoreset_mode=AutoresetMode.NEXT_STEP)
     with pytest.raises(TypeError, match=r"is no ComputerVectorEnv; pass what gym\.make_vec"):
         ComputerVecEnv(gym.make_vec("CartPole-v1", num_envs=2))
+    with pytest.raises(ValueError, match="output is 'torch'; SB3 takes arrays"):
+        make(small, output="torch")
 
 
 def test_rollouts_store_what_was_returned(small: dict[str, Any]) -> None:  # E3

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import resource
+import signal
 import subprocess
 import sys
 import time
@@ -255,3 +257,31 @@ def test_close_leaves_no_process_and_no_file_behind() -> None:
     machine.close()
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)  # not even as zombies
     assert sorted(os.listdir("/proc/self/fd")) == files
+
+
+def test_shells_run_where_file_numbers_are_above_a_thousand() -> None:
+    """As with some two hundred rows: select takes none above 1,023."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
+    files = [os.open("/dev/null", os.O_RDONLY) for _ in range(1030)]
+    try:
+        with BashTerminal() as terminal:
+            terminal.reset(ONE, ZERO, ZERO)
+            type_text(terminal, "sleep 0.05; echo up\n")
+            assert text_of(terminal).endswith("\nup\n~$")
+    finally:
+        for file in files:
+            os.close(file)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_closing_a_shell_that_dies_just_then_leaves_no_file_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    files = len(os.listdir("/proc/self/fd"))
+    machine = BashTerminal()
+    machine.reset(ONE, ZERO, ZERO)
+    shell = machine._shells[0]
+    signal.pidfd_send_signal(shell._init_file, signal.SIGKILL)
+    shell._process.wait()
+    monkeypatch.setattr(type(shell), "alive", lambda self: True)  # as it was a moment ago
+    machine.close()
+    assert len(os.listdir("/proc/self/fd")) == files

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import zipfile
+from dataclasses import asdict
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -13,15 +15,18 @@ from typer.testing import CliRunner
 
 from nc_gym import readme_tables, recording
 from nc_gym.agent_env import EnvSetting
-from nc_gym.agent_file import load_agent
+from nc_gym.agent_file import MEMO, load_agent, sha256
 from nc_gym.agent_train import Point
 from nc_gym.bench import host
 from nc_gym.cli import app
 from nc_gym.transfer import (
     WHOLE_ARMS,
+    Job,
     Study,
     arm_setting,
+    check_weights,
     common_number,
+    curve,
     finished,
     jobs,
     not_run,
@@ -363,6 +368,25 @@ def test_only_what_is_done_is_published_and_nothing_done_is_said(tmp_path: Path)
     assert [setting.env for setting in finished(whole).settings] == [ECHO]
     with pytest.raises(ValueError, match=r"no finished job of the neural arm with 17 steps; run the same command"):
         finished(study(tmp_path, steps=17))
+
+
+def test_scores_of_other_weights_than_those_named_are_not_published() -> None:
+    setting = EnvSetting(ECHO)
+    now = sha256(setting.weights_file)
+    check_weights(setting, [{"machine": "real", "weights_sha256": None}, {"machine": "neural", "weights_sha256": now}])
+    with pytest.raises(ValueError, match=r"Echo-v0 were made in the weights 01234567, not in those of .*weights"):
+        check_weights(setting, [{"machine": "neural", "weights_sha256": "0123456789"}])
+
+
+def test_a_run_that_went_further_than_the_study_is_told_up_to_its_steps(tmp_path: Path) -> None:
+    points = [asdict(point) for point in POINTS]
+    for arm, expected in (("neural", [100, 200]), ("horizon=5", [100, 200]), ("real", [100, 200, 300])):
+        part = study(tmp_path, steps=150)
+        run = tmp_path / "TerminalEcho-v0" / arm / "seed-0" / "checkpoints"
+        run.mkdir(parents=True)
+        with zipfile.ZipFile(run / "0000000300.zip", "w") as archive:
+            archive.writestr(MEMO, json.dumps({"points": points}))
+        assert [point.steps for point in curve(part, Job(part.settings[0], arm, 0))] == expected
 
 
 def test_a_command_line_gets_other_values_and_keeps_the_rest() -> None:

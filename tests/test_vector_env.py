@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import gc
 import pickle
 from typing import Any
 
 import gymnasium as gym
 import imageio.v2 as imageio
 import numpy as np
+import psutil
 import pytest
 from contract import WORDS, VectorEnvContract, assert_same, typing
 from gymnasium.vector import AutoresetMode
@@ -223,6 +225,8 @@ def test_bad_forks_are_refused(neural: dict[str, Any]) -> None:
     envs.reset(seed=0)
     with pytest.raises(ValueError, match="row=2; choose one from 0 to 1"):
         envs.fork(2, 2)
+    with pytest.raises(ValueError, match="num_envs=0; choose at least 1"):
+        envs.fork(0, 0)
     envs.close()
 
 
@@ -243,3 +247,26 @@ def test_torch_output_is_the_numpy_output_as_tensors(options: dict[str, Any]) ->
     plain.close()
     with pytest.raises(ValueError, match="output='jax' is unknown; choose one of 'numpy', 'torch'"):
         gym.make_vec(ECHO, num_envs=2, output="jax", **options)
+
+
+def test_a_fork_is_a_whole_environment_of_its_own_size(neural: dict[str, Any]) -> None:
+    envs = gym.make_vec(ECHO, num_envs=2, **neural)
+    envs.reset(seed=0)
+    envs.max_episode_steps = 7
+    forks = envs.fork(1, 5)
+    assert forks.max_episode_steps == 7 and forks.spec is envs.spec
+    again = pickle.loads(pickle.dumps(forks))
+    assert again.num_envs == 5 and again.action_space.shape == (5,)
+    for env in (again, forks, envs):
+        env.close()
+
+
+def test_a_forgotten_batch_of_real_computers_ends_its_processes() -> None:
+    envs = gym.make_vec(ECHO, num_envs=2, machine="real")
+    envs.reset(seed=0)
+    mine = psutil.Process()
+    assert [child.name() for child in mine.children()].count("bwrap") >= 2
+    before = len(mine.children())
+    del envs
+    gc.collect()
+    assert len(mine.children()) == before - 2

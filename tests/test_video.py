@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
+from nc_gym.frames import draw_line, text_chars
 from nc_gym.video import RecordEpisodes, RecordVector, VideoWriter, fit, pad, read_frames, strip, tile
 
 
@@ -160,3 +161,9 @@ def test_what_is_no_video_is_refused(tmp_path):
     (tmp_path / "a.mp4").write_bytes(b"no video")
     with pytest.raises(ValueError, match=r"a\.mp4"):
         list(read_frames(tmp_path / "a.mp4"))
+
+
+def test_a_name_with_a_line_break_is_drawn() -> None:
+    """A card may call a word "ls\\n"; the font has no glyph of a line break."""
+    assert bytes(text_chars("ls\n", 4)) == b"ls? "
+    assert draw_line(text_chars("ls\n", 4)).shape == (16, 32, 3)

@@ -15,6 +15,7 @@ import struct
 import termios
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 
 from nc_gym.machines import sandbox
 
@@ -24,7 +25,7 @@ _STARVED_CAP = 60.0  # seconds a command that gets no processor may take longer 
 _SAMPLE_AFTER = 0.02  # seconds after which the processor time of a command is first looked at
 _IDLE_SAMPLES = 3  # looks that must find everything asleep
 _SPINS = 40
-_NAP = 0.0005
+_NAP = 0.001
 _TICKS = os.sysconf("SC_CLK_TCK")
 # Numbers of the system calls (read, pselect6) in which a program waits for its terminal.
 _SYSCALLS = {"x86_64": (b"0", b"270"), "aarch64": (b"63", b"72")}
@@ -206,7 +207,7 @@ class Shell:
         """Kills everything in the sandbox and waits until it is gone."""
         self._watch(-1)
         if self._init_file >= 0:  # the end of its first process ends the sandbox, and bwrap itself after it
-            if self.alive():
+            with suppress(ProcessLookupError):  # it may have died just now
                 signal.pidfd_send_signal(self._init_file, signal.SIGKILL)
             os.close(self._init_file)
         else:
@@ -257,4 +258,7 @@ def settle(shells: Mapping[int, Shell], caps: Mapping[int, float]) -> tuple[dict
         if turns < _SPINS:
             os.sched_yield()
         else:
-            select.select([shell.master for shell in pending.values()], [], [], _NAP)
+            waiting = select.poll()  # select takes no file numbers above 1,023
+            for shell in pending.values():
+                waiting.register(shell.master, select.POLLIN)
+            waiting.poll(1000 * _NAP)

@@ -305,7 +305,7 @@ class XServer:
             self._connection.disconnect()
             self._connection = None
         if self._init_file >= 0:  # the end of its first process ends the sandbox, and bwrap itself after it
-            if self.alive():
+            with suppress(ProcessLookupError):  # it may have died just now
                 signal.pidfd_send_signal(self._init_file, signal.SIGKILL)
             os.close(self._init_file)
             self._init_file = -1
