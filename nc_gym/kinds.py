@@ -52,9 +52,15 @@ class TerminalKind:
         return bool(condition)
 
     def audit(self, machine: Machine, row: int, success: Goals, condition: str) -> bool:
-        """Tells whether a bash condition on the files of a real terminal holds; an empty one does."""
+        """Tells whether a bash condition on the files of a real terminal holds; an empty one does.
+
+        One that cannot be asked does not: the agent may have put a pipe there that nobody writes to.
+        """
         script = f"if {condition or 'true'}; then echo yes; else echo no; fi"
-        answer: str = machine.run(row, ["/usr/bin/bash", "-c", script])  # type: ignore[attr-defined]
+        try:
+            answer: str = machine.run(row, ["/usr/bin/bash", "-c", script])  # type: ignore[attr-defined]
+        except RuntimeError:
+            return False
         return answer.splitlines()[-1:] == ["yes"]
 
 
@@ -104,7 +110,11 @@ class DesktopKind:
         """
         last = success[-1]
         assert isinstance(last, WindowPredicate)
-        if not last.windows_hold(TrueWindows(machine.windows(row))):  # type: ignore[attr-defined]
+        try:
+            windows = machine.windows(row)  # type: ignore[attr-defined]
+        except RuntimeError:  # the desktop died since
+            return False
+        if not last.windows_hold(TrueWindows(windows)):
             return False
         if not condition:
             return True

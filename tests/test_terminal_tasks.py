@@ -12,6 +12,8 @@ from gymnasium.utils.env_checker import check_env
 
 from nc_gym.actions import PRESETS as ALL_PRESETS
 from nc_gym.agent_evaluate import OraclePlayer, RandomPlayer, play
+from nc_gym.kinds import kind_of
+from nc_gym.machines.terminal import BashTerminal
 from nc_gym.registration import load_card
 
 PRESETS = ALL_PRESETS["terminal"]
@@ -87,6 +89,15 @@ def test_the_audit_catches_a_screen_that_lies() -> None:
             *_, info = env.step(action)
         *_, terminated, _, info = env.step(0)
         assert terminated and info["is_success"] and not info["audit"]
+
+
+def test_a_condition_that_cannot_be_asked_confirms_nothing() -> None:
+    with BashTerminal() as machine:
+        machine.reset(np.ones(1, np.bool_), np.zeros(1, np.int64), np.zeros(1, np.int64))
+        assert kind_of("terminal", {}).audit(machine, 0, (), "[ -d . ]")
+        assert not kind_of("terminal", {}).audit(machine, 0, (), "exit 3")
+        with pytest.raises(RuntimeError, match=r"sleep.* did not end within 0\.1 s"):
+            machine._shells[0].run(["/usr/bin/sleep", "5"], timeout=0.1)
 
 
 def test_tasks_without_a_condition_on_files_have_no_audit() -> None:

@@ -198,17 +198,20 @@ def run(pid: int, argv: Sequence[str], timeout: float) -> str:
     """Runs a program in the home of the sandbox that process ``pid`` is in and returns all it printed.
 
     Raises:
-        RuntimeError: the program failed; the message holds what it printed.
+        RuntimeError: the program failed, or took longer than ``timeout`` seconds; the message says which.
     """
     namespaces = ["--user", "--preserve-credentials", "--mount", "--pid", "--net", "--ipc", "--uts"]
     variables = [f"{name}={value}" for name, value in ENVIRONMENT.items()]
     inside = ["/usr/bin/env", "-i", "-C", HOME, *variables, *argv]
     user = _host_user()
-    result = subprocess.run(
-        [_program("nsenter"), "--target", str(pid), *namespaces, *limited(inside)],
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd="/", env={}, timeout=timeout,
-        user=user, group=user, extra_groups=None if user is None else [],
-    )  # fmt: skip
+    try:
+        result = subprocess.run(
+            [_program("nsenter"), "--target", str(pid), *namespaces, *limited(inside)], stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd="/", env={}, timeout=timeout,
+            user=user, group=user, extra_groups=None if user is None else [],
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise RuntimeError(f"{list(argv)} in the sandbox of process {pid} did not end within {timeout:g} s") from None
     text = result.stdout.decode(errors="replace")
     if result.returncode:
         raise RuntimeError(f"{list(argv)} in the sandbox of process {pid} ended with {result.returncode}: {text!r}")
