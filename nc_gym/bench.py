@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from rich.progress import track
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from nc_gym.computer.computer import NeuralComputer
 from nc_gym.computer.machine import NeuralMachine
@@ -43,7 +43,7 @@ from nc_gym.stopwatch import (
 BATCHES = (1, 8, 32, 128)
 EPISODE_STEPS = 2000
 FORK_ROWS = 32
-FLOP_STEPS = 10
+FLOP_ROWS = 4  # whose mean stands for the operations of any row
 ECHO_TILES = 2
 
 
@@ -54,7 +54,6 @@ def measure_environment(
     kwargs: dict[str, Any] = {"machine": machine, "weights": weights, "device": device}
     single = gym.make("nc_gym/Terminal-v0", **kwargs) if rows == 1 else None
     env: Any = single or gym.make_vec("nc_gym/Terminal-v0", num_envs=rows, **kwargs)
-    env.reset(seed=0)
 
     def step(events: NDArray[np.int64]) -> None:
         _, _, terminated, truncated, _ = env.step(int(events[0]) if single else events)
@@ -62,21 +61,34 @@ def measure_environment(
             env.reset()
 
     try:
+        env.reset(seed=0)
         return measure(step, rows, seconds)
     finally:
         env.close()
 
 
-def matrix_rate(dtype: torch.dtype, size: int = 1024) -> float:
+def matrix_rate(dtype: torch.dtype, device: torch.device, size: int = 1024) -> float:
     """Returns the GFLOP/s of a square matrix product, the best of seven."""
-    left = torch.ones(size, size, dtype=dtype)
+    left = torch.ones(size, size, dtype=dtype, device=device)
     left @ left
     times = []
     for _ in range(7):
+        wait_for(device)
         start = time.perf_counter()
         left @ left
+        wait_for(device)
         times.append(time.perf_counter() - start)
     return 2e-9 * size**3 / min(times)
+
+
+def wait_for(device: torch.device) -> None:
+    """Waits until the device has done what it was asked for; a CPU always has."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _attention_flops(q: torch.Size, k: torch.Size, v: torch.Size, *_: object, **__: object) -> int:
+    return int(sdpa_flop_count(q, k, v))
 
 
 def step_flops(machine: NeuralMachine, events: NDArray[np.int64]) -> float:
@@ -87,7 +99,8 @@ def step_flops(machine: NeuralMachine, events: NDArray[np.int64]) -> float:
         events: of some steps, (steps, rows) or (steps, rows, 4).
     """
     step = machine_step(machine)
-    with FlopCounterMode(display=False) as counter:
+    attention = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops}  # torch has none of it
+    with FlopCounterMode(display=False, custom_mapping=attention) as counter:
         for event in events:
             step(event)
     return counter.get_total_flops() / len(events)
@@ -138,28 +151,27 @@ def bench_terminal(
 
     folder = Path(weights) if weights else data_root() / "weights" / "terminal"
     computer = load_computer(weights, device, None)
-    neural, environments, flops = [], [], {}
+    neural, environments = [], []
     for rows in track(batches, description="neural", transient=True):
         machine = NeuralMachine(computer, rows)
         neural.append(asdict(measure_machine(machine, seconds)))
-        flops[str(rows)] = step_flops(machine, user_events(rows, FLOP_STEPS))
         environments.append(asdict(measure_environment(rows, seconds, "neural", weights, device)))
-    real = BashTerminal(1)
-    real_speed = asdict(measure_machine(real, seconds))
-    result = {
-        "host": host(),
-        "weights": weights_entry(folder, computer),
-        "neural": neural,
-        "neural_environment": environments,
-        "real": real_speed,
-        "real_environment": asdict(measure_environment(1, seconds, "real")),
-        "real_processes": {str(n): measure_real_processes(n, seconds) for n in (1, 2)},
-        "calls_ms": calls(computer, real, user_events(FORK_ROWS, SESSION_STEPS)),
-        "arithmetic": arithmetic(neural, flops),
-        **episode(NeuralMachine(computer, 1), user_events(1, episode_steps)),
-    }
-    real.close()
-    return result
+    few = NeuralMachine(computer, FLOP_ROWS)
+    boot(few)
+    flops = step_flops(few, user_events(FLOP_ROWS, SESSION_STEPS)) / FLOP_ROWS
+    with BashTerminal(1) as real:
+        return {
+            "host": host(),
+            "weights": weights_entry(folder, computer),
+            "neural": neural,
+            "neural_environment": environments,
+            "real": asdict(measure_machine(real, seconds)),
+            "real_environment": asdict(measure_environment(1, seconds, "real")),
+            "real_processes": {str(n): measure_real_processes(n, seconds) for n in (1, 2)},
+            "calls_ms": calls(computer, real, user_events(FORK_ROWS, 2 * SESSION_STEPS)),
+            "arithmetic": arithmetic(computer.device, neural, {str(rows): flops * rows for rows in batches}),
+            **episode(NeuralMachine(computer, 1), user_events(1, episode_steps)),
+        }
 
 
 def weights_entry(folder: Path, computer: NeuralComputer) -> dict[str, Any]:
@@ -172,36 +184,48 @@ def weights_entry(folder: Path, computer: NeuralComputer) -> dict[str, Any]:
 
 
 def calls(computer: NeuralComputer, real: Machine, events: NDArray[np.int64]) -> dict[str, float]:
-    """Returns milliseconds of resets, a fork of ``FORK_ROWS`` rows, and a step of that many.
+    """Returns milliseconds of resets, and of a step of ``FORK_ROWS`` rows and a fork of one of them into as many.
+
+    Fork and step are of rows that remember the first half of the events; what there is to copy grows with memory.
 
     Args:
         computer: the neural computer.
         real: one row of the real one.
-        events: of at least eight steps of ``FORK_ROWS`` rows.
+        events: of at least four steps of ``FORK_ROWS`` rows.
     """
-    one, many = NeuralMachine(computer, 1), NeuralMachine(computer, FORK_ROWS)
-    boot(one)
-    boot(many)
+    fresh, many = NeuralMachine(computer, 1), NeuralMachine(computer, FORK_ROWS)
+    resets = [measure_calls(lambda machine=each: boot(machine)) for each in (fresh, many)]  # type: ignore[misc]
     step = machine_step(many)
-    remaining = iter(events)
+    earlier, later = np.array_split(events, 2)
+    for event in earlier:
+        step(event)
+
+    def fork() -> None:
+        many.fork(0, FORK_ROWS)
+        wait_for(computer.device)
+
+    forked, remaining = measure_calls(fork), iter(later)
     return {
-        "neural_reset_1": measure_calls(lambda: boot(one)),
-        f"neural_reset_{FORK_ROWS}": measure_calls(lambda: boot(many)),
-        f"neural_fork_{FORK_ROWS}": measure_calls(lambda: one.fork(0, FORK_ROWS)),
-        f"neural_step_{FORK_ROWS}": measure_calls(lambda: step(next(remaining))),
+        "neural_reset_1": resets[0],
+        f"neural_reset_{FORK_ROWS}": resets[1],
+        f"neural_fork_{FORK_ROWS}": forked,
+        f"neural_step_{FORK_ROWS}": measure_calls(lambda: step(next(remaining)), len(later) - 1),
         "real_reset_1": measure_calls(lambda: boot(real)),
     }
 
 
-def arithmetic(neural: list[dict[str, Any]], flops: dict[str, float]) -> dict[str, Any]:
+def arithmetic(device: torch.device, neural: list[dict[str, Any]], flops: dict[str, float]) -> dict[str, Any]:
     """Returns the machine's matrix-product rates beside those that the steps achieve, in GFLOP/s.
 
     Args:
+        device: of the network.
         neural: speeds, one per number of rows.
         flops: number of rows -> mean floating-point operations of one step of all rows.
     """
     return {
-        "matrix_product_gflops": {"float32": matrix_rate(torch.float32), "bfloat16": matrix_rate(torch.bfloat16)},
+        "matrix_product_gflops": {
+            str(dtype).removeprefix("torch."): matrix_rate(dtype, device) for dtype in (torch.float32, torch.bfloat16)
+        },
         "step_mflop_per_row": {rows: flops[rows] / int(rows) / 1e6 for rows in flops},
         "step_gflops": {
             str(s["rows"]): flops[str(s["rows"])] / s["rows"] * s["steps_per_second"] / 1e9 for s in neural

@@ -7,6 +7,7 @@ true window list; texts, which have no other truth, are read with and without th
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +24,7 @@ from nc_gym.inputs import Place
 from nc_gym.machines.desktop import XDesktop
 from nc_gym.machines.font import CELL_HEIGHT
 from nc_gym.registration import load_card
-from nc_gym.traces.desktop_mix import USERS, make_user
+from nc_gym.traces.desktop_mix import DEFAULT_MIX, make_user
 
 JSON = "predicates_desktop.json"
 ROWS = 4  # desktops side by side
@@ -34,9 +35,10 @@ Counts = dict[str, Counter[str]]
 
 
 def write(out: Path) -> Path:
-    """Measures, unless the file is there already, and returns it."""
+    """Measures, unless the file is there already and of the same users and events, and returns it."""
     path = out / JSON
-    if not path.is_file():
+    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if not _header(SESSIONS, EVENTS, SEED).items() <= known.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         text = dumps(confusion(SESSIONS, EVENTS, SEED))
         path.write_text(text, encoding="utf-8")
@@ -55,12 +57,17 @@ def confusion(sessions: int, events: int, seed: int) -> dict[str, Any]:
         The content of the file: per kind the numbers of cases in which it holds or not, and was seen or not.
     """
     counts: Counts = {}
-    jobs = [(name, index) for name in USERS for index in range(sessions)]
+    jobs = [(name, index) for name in DEFAULT_MIX for index in range(sessions)]
     batches = [jobs[start : start + ROWS] for start in range(0, len(jobs), ROWS)]
     for batch in track(batches, description="Predicates", transient=True):
         _play(batch, events, seed, counts)
     kinds = {kind: {name: counts[kind][name] for name in sorted(counts[kind])} for kind in sorted(counts)}
-    return {"sessions": len(jobs), "users": list(USERS), "events": events, "seed": seed, "kinds": kinds}
+    return {**_header(sessions, events, seed), "kinds": kinds}
+
+
+def _header(sessions: int, events: int, seed: int) -> dict[str, Any]:
+    users = list(DEFAULT_MIX)
+    return {"sessions": sessions * len(users), "users": users, "events": events, "seed": seed}
 
 
 def _play(batch: list[tuple[str, int]], events: int, seed: int, counts: Counts) -> None:

@@ -28,10 +28,10 @@ from nc_gym.desktop_fidelity import load_computer
 from nc_gym.machines.desktop import XDesktop
 from nc_gym.paths import data_root
 from nc_gym.stopwatch import boot, machine_step
-from nc_gym.traces.desktop_mix import make_user
+from nc_gym.traces.desktop_mix import DEFAULT_MIX, make_user, session_user
 
 SEED = 21_000  # of the users
-SESSIONS = 4  # different ones, which many rows share
+SESSIONS = 10  # different ones, which many rows share
 ROWS = 32  # of the batch that stands for all
 FLAT_EVENTS = 1000  # of the episode along which the step time is followed
 
@@ -46,7 +46,7 @@ class DesktopSpeed:
         ms_per_step: median milliseconds of a step of all rows.
         steps_per_second: rows × steps over the whole time.
         damage: mean share of tiles denoised per step; None for real machines and environments.
-        move_ms: median milliseconds of the steps in which the (only) row's pointer moves and nothing else.
+        move_ms: median milliseconds of the steps that only move the (only) row's pointer, dragging or not.
         open_ms: the same of steps that open a window.
     """
 
@@ -70,7 +70,7 @@ class Session:
 
 def record(index: int, steps: int) -> Session:
     """Lets a held-out user act on a real desktop."""
-    user = make_user("goal", SEED, index, "eval")
+    user = make_user(session_user(SEED, index, "eval", DEFAULT_MIX), SEED, index, "eval")
     events: list[tuple[int, ...]] = []
     purposes: list[str] = []
     seconds: list[float] = []
@@ -101,8 +101,9 @@ def speed(rows: int, session: Session, seconds: list[float], damage: float | Non
 
 
 def _moves(events: NDArray[np.int64], seconds: list[float]) -> list[float]:
-    """Returns the seconds of the steps that only point somewhere; nearly all of them paint nothing."""
-    return [s for s, event in zip(seconds, events, strict=False) if not event[2:].any()]
+    """Returns the seconds of the steps that only point somewhere else; nearly all of them paint nothing."""
+    moved = (np.diff(events[:, :2], axis=0, prepend=events[:1, :2]) != 0).any(1)
+    return [s for s, event, moves in zip(seconds, events, moved, strict=False) if moves and not event[2:].any()]
 
 
 def stacked(sessions: list[Session], rows: int) -> NDArray[np.int64]:
@@ -186,7 +187,7 @@ def _speeds(computer: NeuralComputer, sessions: list[Session], batches: tuple[in
         "neural": found[1],
         "neural_batch": found[ROWS],
         "neural_batches": speeds,
-        "arithmetic": arithmetic(speeds, {str(rows): flops * rows for rows in found}),
+        "arithmetic": arithmetic(computer.device, speeds, {str(rows): flops * rows for rows in found}),
     }
 
 

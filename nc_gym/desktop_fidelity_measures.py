@@ -73,12 +73,12 @@ def by_event(real: DesktopSessions, film: Film, progress: bool = False, lpips: L
 
     Returns:
         float64 (N, T) each: ``CURVES``, and "event_pixels" (share of right pixels among those that the event changed),
-        "wrong" (number of wrong pixels), "squared" (mean squared error), "pointer_error" (pixels), "was_exact", and
-        "lpips" if its network is given.
+        "event_changed" (whether it changed any), "wrong" (number of wrong pixels), "squared" (mean squared error),
+        "pointer_error" (pixels), "was_exact", and "lpips" if its network is given.
     """
     count, steps, _ = real.events.shape
-    names = ["changed_pixels", "event_pixels", "exact", "was_exact", "wrong", "squared", "ssim", "pointer_error"]
-    names += ["lpips"] if lpips is not None else []
+    names = ["changed_pixels", "event_pixels", "event_changed", "exact", "was_exact", "wrong", "squared", "ssim"]
+    names += ["pointer_error", *(["lpips"] if lpips is not None else [])]
     values: Values = {name: np.zeros((count, steps)) for name in names}
     compared = after_actions(is_action(real))
     boot = before = real.film.at(0)
@@ -88,7 +88,9 @@ def by_event(real: DesktopSessions, film: Film, progress: bool = False, lpips: L
         right = pixels.right_pixels(shown, true)
         changed = pixels.differ(true, boot) | pixels.differ(shown, boot)
         values["changed_pixels"][:, t] = pixels.share_right(right, changed)
-        values["event_pixels"][:, t] = pixels.share_right(right, pixels.differ(true, before))
+        happened = pixels.differ(true, before)
+        values["event_pixels"][:, t] = pixels.share_right(right, happened)
+        values["event_changed"][:, t] = happened.any((1, 2))
         values["was_exact"][:, t] = exact
         values["exact"][:, t] = exact = right.all((1, 2))
         values["wrong"][:, t] = (~right).sum((1, 2))
@@ -152,13 +154,12 @@ def groups(real: DesktopSessions, values: Values) -> dict[str, Any]:
     """Returns how right the events are by user, program and purpose."""
     users = np.broadcast_to(np.array(real.users)[:, None], real.events.shape[:2])
     programs = np.array([[program(windows) for windows in session[:-1]] for session in real.windows])
-    everything = np.ones(users.shape, np.bool_)
-    exact, was_exact = (values[name] > 0 for name in ("exact", "was_exact"))
+    exact, was_exact, changed = (values[name] > 0 for name in ("exact", "was_exact", "event_changed"))
     table: dict[str, Any] = {}
     for name, kinds in (("users", users), ("programs", programs), ("purposes", np.array(real.purposes))):
         masks: Masks = {str(kind): kinds == kind for kind in np.unique(kinds)}
         table[name] = {
-            "pixels": scores.share_numbers(values["event_pixels"], everything, masks),
+            "pixels": scores.share_numbers(values["event_pixels"], changed, masks),
             "exact": scores.share_numbers(exact, was_exact, masks),
         }
     return table

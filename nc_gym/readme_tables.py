@@ -102,7 +102,7 @@ def _calls_sentence(result: dict[str, Any]) -> str:
     early, late = flatness(result["episode_echo_ms"]).values()
     sentences = (
         "Steps/s count all of the time, commands that redraw the screen, too, which the median does not show.",
-        f"Fork of 32 rows {calls['neural_fork_32']:.2f} ms (a step of fresh ones: {calls['neural_step_32']:.1f} ms);",
+        f"After a session, fork into 32 rows {calls['neural_fork_32']:.1f} ms, step {calls['neural_step_32']:.1f} ms;",
         f"reset of 32 rows {calls['neural_reset_32']:.2f} ms, of one real shell {calls['real_reset_1']:.1f} ms.",
         f"Along an episode of {len(result['episode_ms']):,} steps a step takes {first:.2f} ms at the start and",
         f"{last:.2f} ms at the end ([plot](docs/bench_flat.png)); a key that only echoes its",

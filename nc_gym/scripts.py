@@ -51,7 +51,7 @@ def repeated(word: str, values: Mapping[str, str], inputs: Inputs) -> list[str]:
     match = _pattern(inputs.keys, inputs.buttons).fullmatch(word)
     if match and match[3]:
         return [word.format(**values)]
-    return [f"<{match[1]}>"] * _times(match[2], values) if match else [word]
+    return [f"<{match[1]}>"] * _times(match[2], values) if match else [word.format(**values)]
 
 
 def has_keys(script: str, inputs: Inputs) -> bool:

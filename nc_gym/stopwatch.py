@@ -19,7 +19,7 @@ from nc_gym.machines.terminal import BashTerminal
 from nc_gym.traces.users import DEFAULT_MIX, session_events, session_user
 
 SESSION_STEPS = 200  # the evaluation's session length
-SEED = 20_000  # of the users; the evaluation's seeds are lower
+SEED = 20_000  # of the users
 
 
 @dataclass
@@ -130,10 +130,14 @@ def _share_barrier(barrier: Barrier) -> None:
 
 def _real_process(seconds: float) -> float:
     assert _start is not None
-    with BashTerminal(1) as machine:
-        boot(machine)
-        _start.wait()
-        return measure(machine_step(machine), 1, seconds).steps_per_second
+    try:
+        with BashTerminal(1) as machine:
+            boot(machine)
+            _start.wait()
+            return measure(machine_step(machine), 1, seconds).steps_per_second
+    except BaseException:
+        _start.abort()  # or the others would wait for ever
+        raise
 
 
 def measure_real_processes(processes: int, seconds: float) -> float:

@@ -58,7 +58,7 @@ def measure(
         device: torch device of the network.
 
     Raises:
-        ValueError: one of ``tasks`` is no task of the card.
+        ValueError: one of ``tasks`` is no task of the card, or there are no weights.
     """
     known = [id for id, environment in load_card(card).environments.items() if environment.task.success]
     unknown = sorted(set(tasks) - set(known))
@@ -98,10 +98,16 @@ def _key(score: dict[str, Any]) -> tuple[str, str, str, str]:
 
 
 def _header(card: str, episodes: int, seed: int, weights: Path | None) -> dict[str, Any]:
-    """Returns what scores of one file have in common."""
+    """Returns what scores of one file have in common.
+
+    Raises:
+        ValueError: there are no weights where some are said to be.
+    """
     lines = (data_root() / "envs" / f"{card}.toml").read_text(encoding="utf-8").splitlines()
     text = "\n".join(line for line in lines if not line.startswith("weights_sha256"))
     model = (weights or data_root() / "weights" / card) / "model.safetensors"
+    if weights is not None and not model.is_file():
+        raise ValueError(f"no weights at {weights}: expected {model}; pass a folder that `nc-gym train` wrote")
     return {
         "episodes": episodes,
         "seed": seed,

@@ -44,6 +44,7 @@ def test_a_repeated_word_becomes_several() -> None:
     assert repeated("<Left*x>", {"x": "ab"}, KEYBOARD) == ["<Left>", "<Left>"]
     assert repeated("<Left>", {}, KEYBOARD) == ["<Left>"]
     assert repeated("echo ", {}, KEYBOARD) == ["echo "]
+    assert repeated("{verb} ", {"verb": "touch"}, KEYBOARD) == ["touch "]
 
 
 def test_a_key_is_one_action() -> None:

@@ -1,6 +1,7 @@
 """The benches measure the real computers and tiny neural ones; their reports show what they measured."""
 
 import json
+import threading
 
 import imageio.v2 as imageio
 import numpy as np
@@ -8,10 +9,12 @@ import pytest
 import torch
 from rich.console import Console
 
-from nc_gym import bench, bench_report, desktop_bench, readme_tables
+from nc_gym import bench, bench_report, desktop_bench, readme_tables, stopwatch
 from nc_gym.bench import bench_terminal, matrix_rate
+from nc_gym.computer.machine import NeuralMachine
 from nc_gym.computer.weights import MODEL, WeightsError, sha256
 from nc_gym.desktop_bench import bench_desktop
+from nc_gym.fidelity import load_computer
 from nc_gym.machines.keys import KEY_INDEX, KEYS
 from nc_gym.machines.terminal import BashTerminal
 from nc_gym.stopwatch import SESSION_STEPS, measure, measure_calls, measure_machine, user_events
@@ -82,7 +85,7 @@ def test_calls_are_timed_in_milliseconds_without_the_first(monkeypatch):
 
 
 def test_matrix_rate_is_a_plausible_number_of_gflops():
-    assert 0.1 < matrix_rate(torch.float32, size=256) < 1e6
+    assert 0.1 < matrix_rate(torch.float32, torch.device("cpu"), size=256) < 1e6
 
 
 def test_real_bash_is_measured():
@@ -245,3 +248,48 @@ def test_the_weights_of_a_terminal_are_refused_before_a_desktop_is_measured(tiny
 def test_a_missing_weights_folder_is_refused_before_anything_is_measured(measure_all, tmp_path, nothing_runs):
     with pytest.raises(WeightsError, match=r"no weights at .*nowhere"):
         measure_all(str(tmp_path / "nowhere"), "cpu")
+
+
+def test_a_fork_is_timed_of_a_row_that_remembers(tiny_weights, monkeypatch):
+    """To fork a row that has seen nothing copies next to nothing."""
+    lengths = []
+    fork = NeuralMachine.fork
+
+    def noted(self, row, n):
+        lengths.append(int(self.state.memory.length.min()))
+        return fork(self, row, n)
+
+    monkeypatch.setattr(NeuralMachine, "fork", noted)
+    monkeypatch.setattr(bench, "FORK_ROWS", 2)
+    with BashTerminal(1) as real:
+        times = bench.calls(load_computer(str(tiny_weights), "cpu", None), real, user_events(2, 40))
+    assert set(times) == {"neural_reset_1", "neural_reset_2", "neural_fork_2", "neural_step_2", "real_reset_1"}
+    assert lengths and min(lengths) >= 20  # an event is a token or more
+
+
+class Attending(Drawing):
+    """Stands in for a machine whose step is one attention of two heads."""
+
+    def step(self, events, rows):
+        q = torch.ones(1, 2, 3, 8)
+        torch.nn.functional.scaled_dot_product_attention(q, torch.ones(1, 2, 5, 8), torch.ones(1, 2, 5, 8))
+        self.drawn = np.zeros(1)
+
+
+def test_flops_of_attention_are_counted():
+    machine = Attending()
+    machine.reset(None, None, None)
+    assert bench.step_flops(machine, np.zeros((4, 1), np.int64)) == 2 * 2 * (2 * 3 * 5 * 8)  # QK and PV, two heads
+
+
+def test_a_real_process_that_fails_lets_the_others_go(monkeypatch):
+    barrier = threading.Barrier(2)
+    monkeypatch.setattr(stopwatch, "_start", barrier)
+
+    def fail(machine):
+        raise RuntimeError("no boot")
+
+    monkeypatch.setattr(stopwatch, "boot", fail)
+    with pytest.raises(RuntimeError, match="no boot"):
+        stopwatch._real_process(0.01)
+    assert barrier.broken

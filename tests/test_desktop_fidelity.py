@@ -107,6 +107,15 @@ def test_a_smeared_pointer_is_found_and_a_missing_one_is_not():
     assert found[0] == 0 and found[1] == pytest.approx(np.hypot(160 - 21, 123 - 201), abs=2)
 
 
+def test_an_event_that_changed_nothing_counts_in_no_group_of_changed_pixels():
+    boot, real = blank(), blank()
+    real[10:20, 10:20] = 200
+    happened = sessions_of(film_of([boot, real, real]), 1, [IDLE] * 2, ["draw", "idle"])
+    found = measures.groups(happened, measures.by_event(happened, film_of([boot, boot, blank()])))["purposes"]
+    assert set(found["pixels"]) == {"draw"} and found["pixels"]["draw"]["share"] == 0
+    assert found["pixels"]["draw"]["events"] == 1 and set(found["exact"]) == {"draw"}
+
+
 def test_changed_pixels_are_those_that_left_the_boot_screen_on_either_side():
     boot, real, neural = blank(), blank(), blank()
     real[10:20, 10:20] = 200  # 100 pixels change,
@@ -116,7 +125,7 @@ def test_changed_pixels_are_those_that_left_the_boot_screen_on_either_side():
     film = film_of([boot, real, boot])
     values = measures.by_event(sessions_of(film, 1, [IDLE] * 2, ["idle"] * 2), film_of([boot, neural, boot]))
     assert values["changed_pixels"].tolist() == [[50 / 120, 1.0]]
-    assert values["event_pixels"].tolist() == [[0.5, 1.0]]
+    assert values["event_pixels"].tolist() == [[0.5, 1.0]] and values["event_changed"].tolist() == [[1, 1]]
     assert values["wrong"].tolist() == [[70, 0]]
     assert values["exact"].tolist() == [[0, 1]] and values["was_exact"].tolist() == [[1, 0]]
     assert values["squared"][0, 0] == pytest.approx(
@@ -409,7 +418,7 @@ def test_several_desktops_are_compared_on_the_same_sessions(shipped, recorded, t
         row["training"] = {"sessions": 314, "steps": 1000, "trained_minutes": 8.0}
     (tmp_path / "docs" / desktop_fidelity_study.JSON).write_text(json.dumps(result))
     shown = readme_tables.goal_vs_random(tmp_path)
-    assert "| trained on | goal-directed | random |" in shown and "| sessions | 314 | 314 |" in shown
+    assert "| trained on | goal-directed | random |" in shown and "| training sessions | 314 | 314 |" in shown
     _, alone = desktop_fidelity.judge(lambda rows: Impostor(recorded, distorted), recorded)
     assert rows["random"]["transition accuracy"]["mean"] == alone["transitions"]["accuracy"]["share"]
 

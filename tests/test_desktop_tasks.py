@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,6 +11,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
+from nc_gym import desktop_audit
 from nc_gym.agent_evaluate import OraclePlayer, RandomPlayer, play
 from nc_gym.desktop_audit import confusion
 from nc_gym.desktop_predicates import window_predicate_from_table
@@ -146,7 +148,7 @@ def test_a_task_list_of_more_than_three_windows_says_nothing(machine: XDesktop) 
 
 
 def test_predicates_agree_with_the_window_manager() -> None:
-    kinds = confusion(sessions=1, events=25, seed=5)["kinds"]
+    kinds = confusion(sessions=4, events=25, seed=5)["kinds"]
     for kind in ("open", "closed", "at a place"):
         wrong = kinds[kind].get("holds, not seen", 0) + kinds[kind].get("does not hold, seen", 0)
         assert wrong <= 0.05 * sum(kinds[kind].values()), kind
@@ -220,3 +222,27 @@ def test_a_region_below_the_screen_says_nothing() -> None:
     assert not window_predicate_from_table(table, LOADED.places).fill({})._text_holds(view)
     chars = np.full((60, 80), 32, np.uint8)
     assert DesktopView(np.zeros((240, 320), np.uint8), chars).text(8, 204 + 16 + 24, 192, 64) == []
+
+
+def test_predicates_are_measured_again_when_what_is_measured_has_changed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    played: list[int] = []
+
+    def count(sessions: int, events: int, seed: int) -> dict[str, Any]:
+        played.append(events)
+        return {
+            "sessions": 3 * sessions,
+            "users": ["goal", "slow", "fast"],
+            "events": events,
+            "seed": seed,
+            "kinds": {},
+        }
+
+    monkeypatch.setattr(desktop_audit, "confusion", count)
+    for _ in range(2):
+        desktop_audit.write(tmp_path)
+    assert played == [desktop_audit.EVENTS]
+    monkeypatch.setattr(desktop_audit, "EVENTS", 7)
+    desktop_audit.write(tmp_path)
+    assert played[1:] == [7]

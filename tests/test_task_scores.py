@@ -66,3 +66,10 @@ def test_scores_are_written_and_a_second_run_measures_nothing_again(
 def test_unknown_task_is_named(tiny_weights: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"no task 'nc_gym/Terminal-v0'; the tasks are nc_gym/TerminalEcho-v0, "):
         measure(tmp_path, tiny_weights, tasks=["nc_gym/Terminal-v0"])
+
+
+def test_missing_weights_are_named_and_nothing_measured_is_lost(tmp_path: Path) -> None:
+    (tmp_path / "tasks_terminal.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"no weights at .*nowhere: expected .*model\.safetensors; pass a folder"):
+        measure(tmp_path, tmp_path / "nowhere")
+    assert (tmp_path / "tasks_terminal.json").read_text() == "{}" and len(list(tmp_path.iterdir())) == 1

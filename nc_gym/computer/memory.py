@@ -85,7 +85,7 @@ class LogMemory:
         self.values[layer, rows, :, self.slots] = v.transpose(1, 2)
         keys, values = self.keys[layer, :, :, : self.used], self.values[layer, :, :, : self.used]
         if not self.everyone:
-            keys, values = keys[self.rows], values[self.rows]
+            keys, values = keys.index_select(0, self.rows), values.index_select(0, self.rows)
         groups = q.shape[1] // k.shape[1]  # the heads that share a key head act as that head's queries
         mask = None if self.mask is None else self.mask.expand(-1, -1, groups, -1, -1).flatten(2, 3)
         y = F.scaled_dot_product_attention(q.unflatten(1, (-1, groups)).flatten(2, 3), keys, values, attn_mask=mask)
@@ -102,7 +102,7 @@ class LogMemory:
         """Returns a copy of some rows, cut to what they use."""
         length = self.length[rows]
         used = min(max(length.tolist(), default=1) or 1, self.ring)
-        keys, values = self.keys[:, rows, :, :used], self.values[:, rows, :, :used]
+        keys, values = (part[:, :, :, :used].index_select(1, rows) for part in (self.keys, self.values))
         return LogMemory(keys, values, self.taps[:, rows], length, self.limit, self.ring)
 
     def assign(self, rows: Tensor, other: LogMemory) -> None:
