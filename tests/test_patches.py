@@ -45,6 +45,11 @@ def test_stale_patches_are_seen_and_mended(shard, monkeypatch):
     for a, p in torch.nonzero((shown[0] != shown[1]).any(-1)).tolist():
         aim = stale["states"][stale["target"][painted.index((a, p))]].tolist()
         assert aim == aims[0].get((int(stale["at"][a]), p), shown[0][a, p].tolist())
+    backed = stale["states"][stale["backed"]]
+    assert torch.equal(backed, shown[1])  # what is kept behind is what was seen (there are no windows): no answer
+    told = [list(zip(b["change_token"].tolist(), b["change_place"].tolist(), strict=True)) for b in (true, stale)]
+    missed = len({(int(a), int(p)) for a, p in torch.nonzero((shown[0] != shown[1]).any(-1))})
+    assert set(told[1]) < set(told[0]) and len(told[0]) - missed <= len(told[1]) < len(told[0])  # nor in the log
 
 
 def test_long_sessions_are_not_padding_for_short_ones(tmp_path):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from nc_gym.computer import rollouts
+from nc_gym.computer import patch_mistakes, rollouts
 from nc_gym.computer.batches import save_whole
 from nc_gym.computer.patch_batches import PatchData
 from nc_gym.computer.patch_geometry import grid
@@ -97,3 +98,31 @@ def test_training_asks_for_the_truth_where_an_event_draws_and_leaves_lost_patche
         network, batch | {"lost": torch.ones_like(batch["lost"])}, torch.Generator().manual_seed(0), False
     )
     assert terms["scout"] > 0 and left_alone["scout"] == 0
+
+
+def test_training_asks_to_mend_what_was_drawn_wrong_lately(shards, monkeypatch):
+    monkeypatch.setattr(rollouts, "MOST_LOST", 2.0)
+    monkeypatch.setattr(patch_mistakes, "STALE_EVENTS", 0.0)
+    _, file = rolled(shards[0])
+    network = tiny_desktop().network.float()
+    data = PatchData(shards, network, 1000, workers=1, rolled=[shards[0].with_name("rolled-00000.npz")])
+    chosen = list(range(2 * N, 3 * N))
+    left, asked = (data.batch(chosen, N * T, torch.Generator().manual_seed(0), stale) for stale in (False, True))
+    wrong = asked["canvas"][asked["patch_event"], asked["place"]] != asked["target"]
+    drawn = set(zip(asked["damage_token"].tolist(), asked["damage_place"].tolist(), strict=True))
+    mended = [
+        (token, place, target)
+        for token, place, target, is_wrong in zip(
+            asked["at"][asked["patch_event"]].tolist(), asked["place"].tolist(), asked["target"].tolist(),
+            wrong.tolist(), strict=True,
+        )
+        if is_wrong and (token, place) not in drawn
+    ]  # fmt: skip
+    assert mended and asked["lost"].sum() < left["lost"].sum()
+    for token, place, target in mended:
+        s, t = divmod(token, T)
+        should = file.codes[file.goal_shown(s, tiny_config().num_patches)[t, place]]
+        assert asked["states"][target].tolist() == should.tolist()
+        when = file.when[file.shown(s, tiny_config().num_patches)[t, place]]
+        assert t - patch_mistakes.RECENT <= when < t
+    assert max(Counter(token for token, *_ in mended).values()) <= patch_mistakes.MOST_STALE

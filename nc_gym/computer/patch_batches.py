@@ -20,7 +20,7 @@ from nc_gym.computer.codec import fit_codec
 from nc_gym.computer.difficulty import Difficulty
 from nc_gym.computer.objective import Batch
 from nc_gym.computer.patch_geometry import tiles_near
-from nc_gym.computer.patch_mistakes import known_sprites, known_tables, stale_patches
+from nc_gym.computer.patch_mistakes import MOST_STALE, RECENT, known_sprites, known_tables, stale_patches
 from nc_gym.computer.patch_network import PatchNetwork
 from nc_gym.computer.patches import PatchFile, link_patches, read_patch_shard
 from nc_gym.computer.window_table import BOXES
@@ -155,7 +155,9 @@ class PatchData:
         windows = file.windows[first : first + T]
         known = known_tables(file.said[first : first + T], rng if stale else None)
         held, held_at = _held(known, events)
-        changed = np.arange(file.lo[first], file.hi[first + T - 1])
+        painter = self._painted(file, s, first, events, counts, shown, painted, rng, stale)
+        painter["backed"] = file.backed(s, painter["at"], painter["canvas"])  # kept from the screens that it had
+        changed = np.setdiff1d(np.arange(file.lo[first], file.hi[first + T - 1]), painter.pop("missed"))
         goals, of_event = slice(file.goal_lo[first], file.goal_hi[first + T - 1]), np.repeat(np.arange(T), counts)
         goal_place = file.goal_place[goals].astype(np.int64)
         log = {
@@ -179,33 +181,36 @@ class PatchData:
             "damage_state": file.goal_state[goals],
             "damage_before": file.state[shown[of_event, goal_place]],
         }
-        kinds = self.difficulty.kinds(events, counts)
-        lost = file.state[shown] != file.goal_shown(s, c.num_patches)[: T + 1]
-        painter = self._painted(file, first, counts, kinds, shown, lost, painted, rng, stale)
-        painter["backed"] = file.backed(s, painter["at"], shown[painter["at"]])
         return _Part(f, log, painter)
 
     def _painted(
-        self, file: PatchFile, first: int, counts: NDArray, kinds: NDArray, shown: NDArray, lost: NDArray[np.bool_],
+        self, file: PatchFile, s: int, first: int, events: NDArray, counts: NDArray, shown: NDArray,
         painted: int, rng: np.random.Generator, stale: bool,
     ) -> dict[str, NDArray]:  # fmt: skip
         """Chooses events of a session for the painter, hard ones more often, and gathers what it needs.
 
-        Patches that are ``lost`` (events + 1, patches), not what they should be, are asked for only where the event
-        draws them; whether they count as damage otherwise is left open.
+        Patches that a computer drew wrong lately are to be mended, as are ``stale`` ones, which it is made to have
+        missed (``missed`` lists what it then never drew). Other lost patches, not what they should be, are asked for
+        only where the event draws them; whether they count as damage otherwise is left open.
         """
+        kinds = self.difficulty.kinds(events, counts)
+        should = file.goal_shown(s, self.config.num_patches)[: len(shown)]
+        lost = file.state[shown] != should
         weight = np.where(counts > 0, counts.clip(min=1) ** 0.2, QUIET_WEIGHT) * self.difficulty.weights(kinds)
         number = min(painted, len(counts))
         at = np.sort(rng.choice(len(counts), number, replace=False, p=weight / weight.sum()))
         true = shown[at]
-        canvas = (
-            np.where(stale_patches(file, true, at, counts[at] > 0, rng), file.earlier[true], true) if stale else true
-        )
+        missed = stale_patches(file, true, at, counts[at] > 0, rng) & stale
+        canvas = np.where(missed, file.earlier[true], true)
+        fresh = (file.when[true] >= 0) & (file.when[true] >= at[:, None] - RECENT)
         event, place, target, weight_of = [], [], [], []
         for a, t in enumerate(at):
             goals = np.arange(file.goal_lo[first + t], file.goal_hi[first + t])
             lost[t, file.goal_place[goals]] = False
-            wrong = np.flatnonzero(canvas[a] != true[a])  # to be mended
+            wrong = np.flatnonzero(missed[a])
+            if stale and len(goals):
+                wrong = np.concatenate([wrong, rng.permutation(np.flatnonzero(lost[t] & fresh[a]))[:MOST_STALE]])
+            lost[t, wrong] = False
             spare = np.concatenate([wrong, rng.choice(self.config.num_patches, SPARE_PATCHES, replace=False)])
             spare = np.setdiff1d(spare, np.concatenate([file.goal_place[goals], np.flatnonzero(lost[t])]))
             n = len(goals)
@@ -215,19 +220,19 @@ class PatchData:
             weight_of.append(np.full(patches, max(n, 1) ** 0.3 / max(patches, 1)))  # or windows would drown typing
             event.append(np.full(patches, a))
             place.append(np.concatenate([file.goal_place[goals].astype(np.int64), spare]))
-            target.append(np.concatenate([file.goal_state[goals], file.state[true[a][spare]]]))
-        events, places = np.concatenate(event), np.concatenate(place)
-        entry = canvas[events, places]
+            target.append(np.concatenate([file.goal_state[goals], should[t, spare]]))
+        of_event, places = np.concatenate(event), np.concatenate(place)
+        entry = canvas[of_event, places]
         version, age = [], []
         for _ in range(self.config.versions):
             before = file.earlier[entry]
             version.append(before)
-            age.append(np.where(before == entry, -1, at[events] - file.when[before]))
+            age.append(np.where(before == entry, -1, at[of_event] - file.when[before]))
             entry = before
         return {
-            "at": at, "canvas": canvas, "patch_event": events, "place": places, "target": np.concatenate(target),
-            "version": np.stack(version, 1), "age": np.stack(age, 1), "weight": np.concatenate(weight_of),
-            "kind": kinds[at], "lost": lost[at],
+            "at": at, "canvas": canvas, "missed": true[missed], "patch_event": of_event, "place": places,
+            "target": np.concatenate(target), "version": np.stack(version, 1), "age": np.stack(age, 1),
+            "weight": np.concatenate(weight_of), "kind": kinds[at], "lost": lost[at],
         }  # fmt: skip
 
     def _number_states(self, parts: list[_Part]):  # type: ignore[no-untyped-def]  # array and a local function
