@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 from nc_gym import agent_train, readme_tables, recording
 from nc_gym.agent_env import EnvSetting
 from nc_gym.agent_evaluate import OraclePlayer, PolicyPlayer, RandomPlayer, evaluate, play
-from nc_gym.agent_file import MEMO, AgentError, Score, check_fits, load_agent, names_sha256, read_memo
+from nc_gym.agent_file import MEMO, AgentError, Score, TrainedAgent, check_fits, load_agent, names_sha256, read_memo
 from nc_gym.agent_train import Plan, checkpoints, train
 from nc_gym.cli import app
 from nc_gym.machines.keys import encode
@@ -440,3 +440,39 @@ def test_drawn_actions_are_seeded(agent: Path) -> None:
 def test_an_unknown_environment_is_refused() -> None:
     with pytest.raises(ValueError, match=r"no environment 'nc_gym/Nothing-v0'; nc_gym has .*nc_gym/TerminalEcho-v0"):
         EnvSetting("nc_gym/Nothing-v0")
+
+
+class Remembering:
+    """Stands in for a model that notes what it is told, and does nothing."""
+
+    def __init__(self) -> None:
+        self.told: list[dict[str, Any]] = []
+
+    def predict(self, obs: Any, **options: Any) -> tuple[Any, int]:
+        self.told.append(options)
+        return np.zeros(len(obs), np.int64), len(self.told)
+
+
+@pytest.mark.parametrize("algorithm", ["maskable_ppo", "recurrent_ppo"])
+def test_a_policy_is_told_its_masks_and_its_own_state(algorithm: str) -> None:
+    model = Remembering()
+    player = PolicyPlayer(TrainedAgent("a", None, model, {"algorithm": algorithm}), argmax=True, seed=0)
+    masks = []
+    envs = gym.make_vec(ECHO, num_envs=2, machine="real", actions="words", max_episode_steps=3,
+                        autoreset_mode="Disabled")  # fmt: skip
+    ask = player.act
+
+    def act(obs: Any, envs: Any) -> Any:
+        masks.append(envs.action_masks())
+        return ask(obs, envs)
+
+    player.act = act
+    play(envs, player, [1, 2, 3, 4])
+    envs.close()
+    assert len(model.told) == 6  # two rows, two episodes each, of three steps
+    for call, told in enumerate(model.told):
+        assert told["deterministic"]
+        if algorithm == "maskable_ppo":
+            assert (told["action_masks"] == masks[call]).all() and not masks[call].all()
+        else:
+            assert told["state"] == (call or None) and told["episode_start"].tolist() == [call % 3 == 0] * 2

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from nc_gym.machines import desktop
 from nc_gym.machines.desktop import XDesktop
 from nc_gym.machines.desktop_box import ServerLost
 from nc_gym.machines.desktop_events import BUTTONS, HEIGHT, KEYS, SIZES, WIDTH, Event, event, position
@@ -312,6 +313,19 @@ def test_screen_of_a_program_that_runs_on_stands_still_until_the_next_step(machi
         time.sleep(0.05)
         np.testing.assert_array_equal(machine.bare_screens()[0], shown)
         before = shown
+
+
+def test_a_desktop_that_hangs_is_restarted_and_reported_once(
+    machine: XDesktop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(desktop, "HANG_CAP", 0.8)
+    do(machine, TERMINAL, "left click")
+    type_text(machine, TERMINAL, "yes on\n")
+    reports = []
+    for _ in range(12):
+        do(machine, TERMINAL)
+        reports.append(bool(machine.restarted()[0]))
+    assert reports.count(True) == 1 and titles(machine) == []
 
 
 def test_shell_on_the_desktop_reaches_no_network_no_host_file_and_no_display(machine: XDesktop, tmp_path: Path) -> None:

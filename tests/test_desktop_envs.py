@@ -195,3 +195,15 @@ def test_policies_of_a_desktop_read_banner_and_screen(options: dict[str, Any]) -
     first, second = (model.policy.extract_features(model.policy.obs_to_tensor(o)[0]) for o in (observations, changed))
     assert first.shape == (2, 256) and (first != second).any(1).all()
     envs.close()
+
+
+def test_a_desktop_that_is_lost_ends_its_episode_without_a_reward() -> None:
+    with gym.make("nc_gym/Desktop-v0", machine="real") as env:
+        env.reset(seed=0)
+        env.step(env.unwrapped.pointer(56, 230, "left click"))
+        steps = [env.step(action) for action in env.unwrapped.encode("kill -9 $(pidof Xvfb)\n")]
+        while not steps[-1][4]["restarted"]:
+            assert len(steps) < 60
+            steps.append(env.step(env.unwrapped.idle()))
+        assert steps[-1][1:4] == (0.0, False, True) and not any(step[3] for step in steps[:-1])
+        assert not env.reset()[1]["restarted"]

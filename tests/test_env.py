@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -327,3 +330,20 @@ def test_latent_observation_follows_the_screen(options: dict[str, Any], tiny_wei
         assert_same(first[:40], last[:40])  # the banner
         other, _ = env.reset(seed=1)
         assert not np.array_equal(other[:40], first[:40])
+
+
+@pytest.mark.parametrize("env_id", [READ_FLAG, "nc_gym/DesktopOpenProgram-v0"])
+def test_a_neural_computer_needs_neither_bubblewrap_nor_an_x_server(
+    env_id: str, tiny_weights: Path, tiny_desktop_weights: Path
+) -> None:
+    code = (
+        "import sys; sys.modules['xcffib'] = None; import gymnasium as gym, nc_gym; gym.register_envs(nc_gym)\n"
+        "with gym.make(sys.argv[1], weights=sys.argv[2], device='cpu', render_mode='rgb_array') as env:\n"
+        "    env.reset(seed=0); env.step(env.unwrapped.oracle()[0]); print(env.render().shape)"
+    )
+    weights = tiny_desktop_weights if "Desktop" in env_id else tiny_weights
+    done = subprocess.run(
+        [sys.executable, "-c", code, env_id, str(weights)], env={**os.environ, "PATH": "/nowhere"},
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0 and "3)" in done.stdout, done.stderr

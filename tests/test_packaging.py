@@ -49,7 +49,12 @@ def test_wheel_holds_code_cards_weights_agents_and_licences(wheel):
         if path.is_file()
     }
     licences = {f"nc_gym-0.1.0.dist-info/licenses/{name}" for name in ("LICENSE", "THIRD_PARTY_NOTICES.md")}
-    expected = code | data | licences | {"nc_gym/py.typed", "nc_gym/machines/spleen_8x16.hex"}
+    files = {
+        path.relative_to(ROOT).as_posix() for path in (ROOT / "nc_gym").rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }  # fmt: skip
+    assert {"nc_gym/py.typed", "nc_gym/machines/spleen_8x16.hex", "nc_gym/machines/desktop_config/jwmrc"} <= files
+    expected = code | data | licences | files
     assert expected <= names
     assert not [name for name in names if name.startswith(("tests", "runs", "traces"))]
     assert wheel.stat().st_size < 100e6
@@ -124,3 +129,8 @@ def test_missing_system_packages_are_named_when_they_cannot_be_installed(tmp_pat
     assert (
         done.stderr.strip() == "Missing system packages: bubblewrap. Install them with: sudo apt-get install bubblewrap"
     )
+
+
+@pytest.mark.parametrize("folder", sorted((ROOT / "weights").iterdir()), ids=lambda folder: folder.name)
+def test_a_weights_folder_stays_below_25_megabytes(folder):
+    assert 1e6 < sum(path.stat().st_size for path in folder.rglob("*")) < 25e6

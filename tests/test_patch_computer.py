@@ -80,8 +80,11 @@ def test_weights_written_and_read_show_the_same(computer, events, tmp_path):
     again.save_pretrained(tmp_path / "v")  # bf16 both
     assert weights.sha256(tmp_path / "w" / weights.MODEL) == weights.sha256(tmp_path / "v" / weights.MODEL)
     assert torch.equal(again.bank.pointers, computer.bank.pointers)
+    assert torch.equal(again.bank.codes, computer.bank.codes)
     first, _, _ = play(again, events[:, :3])
     assert first.shape == (6, 3, 64, 80, 3)
+    third = NeuralComputer.from_pretrained(tmp_path / "v", device="cpu")
+    assert torch.equal(first, play(third, events[:, :3])[0])
 
 
 def test_the_pointer_lies_on_the_screen_where_the_network_puts_it(computer, events):

@@ -262,11 +262,13 @@ def test_a_fork_is_a_whole_environment_of_its_own_size(neural: dict[str, Any]) -
 
 
 def test_a_forgotten_batch_of_real_computers_ends_its_processes() -> None:
+    gc.collect()
+    mine = psutil.Process()
+    before = set(mine.children())
     envs = gym.make_vec(ECHO, num_envs=2, machine="real")
     envs.reset(seed=0)
-    mine = psutil.Process()
-    assert [child.name() for child in mine.children()].count("bwrap") >= 2
-    before = len(mine.children())
+    its = set(mine.children()) - before
+    assert [child.name() for child in its] == ["bwrap"] * 2
     del envs
     gc.collect()
-    assert len(mine.children()) == before - 2
+    assert not its & set(mine.children())
