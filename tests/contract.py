@@ -127,11 +127,14 @@ class EnvContract(Actor):
         assert_same(roll(env, actions, seed=7), second)  # also after an episode
 
     def test_seeds_draw_different_episodes(self, env: gym.Env) -> None:  # B3
-        states = []
-        for seed in range(4):
-            env.reset(seed=seed)
+        states, tasks = [], set()
+        for seed in range(6):
+            _, info = env.reset(seed=seed)
+            success = env.unwrapped._engine.episodes[0].goal.success  # a flag that is hidden is in no instruction
+            tasks.add((info["instruction"], str(success)))
             states.append(str(env.unwrapped.np_random.bit_generator.state))
-        assert len(set(states)) == 4
+        assert len(set(states)) == 6
+        assert len(tasks) > 1 or not success  # free use has none
 
     def test_full_episode_stays_in_its_spaces_and_types(self, env_id: str, options: dict[str, Any]) -> None:  # B4
         with gym.make(env_id, max_episode_steps=self.steps, **options) as env:
