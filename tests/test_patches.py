@@ -10,6 +10,7 @@ import torch
 from tiny_desktop import CODES, random_events, table_of, tiny_config, tiny_desktop, write_shard
 
 from nc_gym.computer import patch_mistakes
+from nc_gym.computer.batches import groups_of_like_length
 from nc_gym.computer.computer import NeuralComputer
 from nc_gym.computer.painter import TileLook
 from nc_gym.computer.patch_batches import PatchData, fit_patch_codec
@@ -50,6 +51,16 @@ def test_stale_patches_are_seen_and_mended(shard, monkeypatch):
     told = [list(zip(b["change_token"].tolist(), b["change_place"].tolist(), strict=True)) for b in (true, stale)]
     missed = len({(int(a), int(p)) for a, p in torch.nonzero((shown[0] != shown[1]).any(-1))})
     assert set(told[1]) < set(told[0]) and len(told[0]) - missed <= len(told[1]) < len(told[0])  # nor in the log
+
+
+def test_only_one_batch_of_all_is_not_full():
+    """Or the shortest sessions of every 512 would be a step of their own, at the weight of a full one."""
+    lengths = np.random.default_rng(0).integers(8, 121, 5000)
+    groups = groups_of_like_length(lengths, 960, torch.Generator().manual_seed(0))
+    assert sorted(session for group in groups for session in group) == list(range(5000))
+    longest = [lengths[group].max() for group in groups]
+    assert all(len(group) * most <= 960 for group, most in zip(groups, longest, strict=True))
+    assert sum((len(group) + 1) * most <= 960 for group, most in zip(groups, longest, strict=True)) <= 1
 
 
 def test_long_sessions_are_not_padding_for_short_ones(tmp_path):

@@ -152,14 +152,27 @@ def groups_of_like_length(lengths: NDArray, tokens: int, generator: torch.Genera
     """
     order = torch.randperm(len(lengths), generator=generator).numpy()
     groups: list[list[int]] = []
+    rest: list[int] = []  # of all pools together, or a few short sessions would be a step of their own for each pool
     for pool in np.array_split(order, max(1, len(order) // 512)):
-        pool = pool[np.argsort(lengths[pool], kind="stable")][::-1]
-        i = 0
-        while i < len(pool):
-            n = max(1, tokens // int(lengths[pool[i]]))
-            groups.append(pool[i : i + n].tolist())
-            i += n
+        whole, left = _groups_of(pool, lengths, tokens)
+        groups, rest = groups + whole, rest + left
+    whole, left = _groups_of(np.array(rest, np.int64), lengths, tokens)
+    groups += [*whole, *([left] if left else [])]
     return [groups[g] for g in torch.randperm(len(groups), generator=generator).tolist()]
+
+
+def _groups_of(pool: NDArray, lengths: NDArray, tokens: int) -> tuple[list[list[int]], list[int]]:
+    """Returns the full batches of a pool of sessions, longest first, and the sessions that fill none."""
+    pool = pool[np.argsort(lengths[pool], kind="stable")][::-1]
+    groups: list[list[int]] = []
+    i = 0
+    while i < len(pool):
+        n = max(1, tokens // int(lengths[pool[i]]))
+        if i + n > len(pool):
+            break
+        groups.append(pool[i : i + n].tolist())
+        i += n
+    return groups, pool[i:].tolist()
 
 
 class TokenData:
