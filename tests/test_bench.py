@@ -191,7 +191,7 @@ def test_the_desktops_bench_covers_what_the_terminals_does(desktop_result, resul
         "neural_reset_1", "neural_reset_2", "neural_fork_2", "neural_step_2", "real_reset_1",
     }  # fmt: skip
     one, two = desktop_result["neural_batches"]
-    assert (one["rows"], two["rows"]) == (1, 2) and one["steps"] == 4 * 12 and two["steps"] == 12
+    assert (one["rows"], two["rows"]) == (1, 2) and one["steps"] == desktop_bench.SESSIONS * 12 and two["steps"] == 12
     assert one == desktop_result["neural"] and two == desktop_result["neural_batch"]
     assert all(0 < each["damage"] <= 1 and each["ms_per_step"] > 0 for each in (one, two))
     assert one["move_ms"] > 0 and two["move_ms"] is None
