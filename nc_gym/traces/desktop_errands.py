@@ -55,12 +55,20 @@ class ErrandUser(GoalUser):
         """Clicks on a window's entry in the task list without any way there."""
         self._hand.do(*self._entry(window), "left click", purpose=f"raise {window.title}")
 
+    def _on_title(self, window: Window) -> tuple[int, int]:
+        """Returns a pixel of a window's title, left of its buttons; it may be off the screen or under other windows."""
+        return window.x + self.rng.randrange(4, max(8, window.width - 56)), window.y - 8
+
+    def _anywhere(self) -> tuple[int, int]:
+        """Returns a pixel above the panel to which a title may be dragged."""
+        return self.rng.randrange(4, WIDTH - 60), self.rng.randrange(4, PANEL_TOP - 12)
+
     def _throw(self, window: Window, at_once: bool = False) -> None:
         """Presses on a title, jumps anywhere, releases there; ``at_once``, the release itself is the jump."""
-        at = window.x + self.rng.randrange(4, max(8, window.width - 56)), window.y - 8
+        at = self._on_title(window)
         if not (0 <= at[0] < WIDTH and 0 <= at[1] < HEIGHT):
             return
-        to = self.rng.randrange(4, WIDTH - 60), self.rng.randrange(4, PANEL_TOP - 12)
+        to = self._anywhere()
         acts = [(at, "left press"), (to, "none"), (to, "left release")]
         for (x, y), button in acts[::2] if at_once else acts:
             self._hand.do(x, y, button, purpose=f"move {window.title}")
@@ -222,8 +230,7 @@ class ArrangerUser(ErrandUser):
         at = window.x + window.width + 1, window.y + window.height + 1
         to = at[0] - self.rng.randint(-40, 140), at[1] - self.rng.randint(-30, 90)
         if self.rng.random() < 0.3:
-            at = window.x + self.rng.randrange(4, max(8, window.width - 56)), window.y - 8
-            to = self.rng.randrange(4, WIDTH - 60), self.rng.randrange(4, PANEL_TOP - 12)
+            at, to = self._on_title(window), self._anywhere()
         self._hand.do(*at, "left press", purpose=f"pull {window.title}")
         self._hand.do(*to, purpose=f"pull {window.title}")
         for _ in range(self.rng.choice((0, 0, 0, 2, 8, 32))):
