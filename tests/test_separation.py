@@ -13,7 +13,7 @@ import pytest
 from nc_gym.machines.keys import KEYS
 from nc_gym.machines.terminal import Display
 from nc_gym.traces.cast import read_cast
-from nc_gym.traces.commands import GOAL_WEIGHTS
+from nc_gym.traces.command_weights import GOAL_WEIGHTS
 from nc_gym.traces.recorder import collect_terminal
 from nc_gym.traces.users import USERS
 from nc_gym.traces.words import SPLITS, split_of

@@ -12,9 +12,10 @@ import pytest
 
 from nc_gym.machines.keys import KEY_INDEX, KEYS, NOOP, encode
 from nc_gym.machines.terminal import BashTerminal
-from nc_gym.traces.commands import ARCHIVE_WEIGHTS, GOAL_WEIGHTS, RECALL_WEIGHTS
+from nc_gym.traces.command_weights import ARCHIVE_WEIGHTS, FOLDER_WEIGHTS, GOAL_WEIGHTS, RECALL_WEIGHTS
+from nc_gym.traces.goal_user import _AMBIGUOUS, _UNIQUE, GoalUser
 from nc_gym.traces.home import FAMILIES, Home
-from nc_gym.traces.users import _AMBIGUOUS, _UNIQUE, USERS, GoalUser, session_events, session_user
+from nc_gym.traces.users import USERS, session_events, session_user
 from nc_gym.traces.words import is_system_command, misspelt_command, random_sum, random_word, split_of, unknown_command
 
 SESSIONS = 120
@@ -207,6 +208,49 @@ def test_a_mender_repairs_most_lines_in_the_middle_and_enters_half_of_them_from_
     assert repaired > 0.55 * entered and 0.35 * repaired < in_the_middle < 0.65 * repaired
 
 
+def test_a_mender_rubs_out_letters_that_one_or_two_stand_behind():
+    near = 0
+    for events in sessions("mender", "train"):
+        for line in " ".join(KEYS[event] for event, _ in events if event != NOOP).split("Enter")[:-1]:
+            near += bool(re.search(r"[a-z] (Left ){1,2}Backspace $", line))
+    assert near > 1.5 * SESSIONS
+
+
+def test_a_user_of_folders_lists_them_full_and_empty_and_moves_things_into_them():
+    full = empty = moved = 0
+    for events in sessions("folders", "train"):
+        home = Home()
+        for line in typed_lines(events):
+            command, _, rest = line.partition(" ")
+            if command == "ls" and rest in home.folders():
+                full += bool(home.here[rest])
+                empty += not home.here[rest]
+            moved += command in ("mv", "cp") and len(rest.split()) == 2 and rest.split()[1] in home.folders()
+            home.run(line)
+    assert full > 0.7 * SESSIONS and empty > 0.2 * SESSIONS and moved > 0.8 * SESSIONS
+
+
+def test_a_user_of_a_shelf_reads_any_of_several_files_and_gives_some_of_them_names_that_begin_alike():
+    several = alike = 0
+    for events in sessions("shelf", "train"):
+        home = Home()
+        for line in typed_lines(events):
+            command, _, name = line.partition(" ")
+            several += command == "cat" and name in home.files() and len(home.files()) >= 4
+            home.run(line)
+        names = home.files()
+        alike += any(a[0] == b[0] for a in names for b in names if a != b)
+    assert several > 0.8 * SESSIONS and alike > 0.3 * SESSIONS
+
+
+def test_a_drill_user_goes_far_up_in_the_history():
+    far = sum(
+        " ".join(KEYS[event] for event, _ in events if event != NOOP).count("Up Up Up Up")
+        for events in sessions("drill", "train")
+    )
+    assert far > 0.25 * SESSIONS
+
+
 def test_a_journal_user_reads_files_of_several_lines_far_more_often_than_others():
     def read(user: str) -> int:
         found = 0
@@ -242,7 +286,9 @@ def test_an_unknown_user_is_refused_with_the_choices():
 _TIDY_WEIGHTS = {**GOAL_WEIGHTS, "mkdir": 9, "cd": 9, "mv": 9, "cp": 9, "rm": 9}
 
 
-@pytest.mark.parametrize(("seed", "weights"), [*((s, _TIDY_WEIGHTS) for s in (1, 2, 3)), (4, ARCHIVE_WEIGHTS)])
+@pytest.mark.parametrize(
+    ("seed", "weights"), [*((s, _TIDY_WEIGHTS) for s in (1, 2, 3)), (4, ARCHIVE_WEIGHTS), (5, FOLDER_WEIGHTS)]
+)
 def test_a_users_idea_of_its_files_equals_the_real_home(seed, weights):
     user = GoalUser(Random(seed), "train", weights)
     pairs = []

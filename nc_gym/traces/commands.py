@@ -11,32 +11,8 @@ from itertools import pairwise
 from random import Random
 
 from nc_gym.traces.home import Home
-from nc_gym.traces.words import Split, misspelt_command, random_sum, random_word, unknown_command, weighted
+from nc_gym.traces.words import Split, misspelt_command, random_sum, random_word, split_of, unknown_command, weighted
 
-GOAL_WEIGHTS: Mapping[str, float] = {
-    "echo": 14, "redirect": 10, "append": 4, "cat": 14, "ls": 14, "touch": 5, "rm": 5, "mkdir": 4, "rmdir": 1.5,
-    "cd": 5, "pwd": 3, "mv": 3, "cp": 3, "clear": 2, "arithmetic": 10, "variable": 3, "status": 1.5, "unknown": 4,
-}  # fmt: skip
-RECALL_WEIGHTS: Mapping[str, float] = {
-    "echo": 6, "redirect": 18, "append": 7, "cat": 26, "ls": 18, "touch": 5, "rm": 5, "mkdir": 2, "rmdir": 0.5, "cd": 2,
-    "pwd": 1, "mv": 4, "cp": 5, "clear": 1, "arithmetic": 10, "variable": 4, "status": 0.5, "unknown": 1,
-}  # fmt: skip
-DRILL_WEIGHTS: Mapping[str, float] = {
-    "cat": 30, "ls": 38, "redirect": 22, "append": 6, "arithmetic": 14, "touch": 7, "rm": 12, "mkdir": 5, "rmdir": 1,
-    "cd": 6, "pwd": 4, "cp": 4, "mv": 4, "echo": 4, "unknown": 1, "clear": 4, "wait": 2, "nest": 7,
-}  # fmt: skip
-ARCHIVE_WEIGHTS: Mapping[str, float] = {
-    "redirect": 10, "overwrite": 14, "append": 14, "passed-on": 26, "reread": 50, "ls": 20, "rm": 4, "touch": 7,
-    "cd": 1, "arithmetic": 6, "variable": 2, "clear": 2,
-}  # fmt: skip
-LEDGER_WEIGHTS: Mapping[str, float] = {
-    "touch": 16, "redirect": 5, "overwrite": 4, "append": 10, "mv": 10, "cp": 8, "rm": 8, "ls": 34, "reread": 60,
-    "mkdir": 1, "cd": 1, "clear": 1, "arithmetic": 3, "gone": 50,
-}  # fmt: skip
-JOURNAL_WEIGHTS: Mapping[str, float] = {
-    "redirect": 10, "append": 26, "overwrite": 3, "passed-on": 8, "cp": 6, "mv": 6, "touch": 4, "rm": 3, "ls": 8,
-    "reread": 40, "clear": 1,
-}  # fmt: skip
 _MANY_FILES = 5
 _VARIABLES = "ABCXYZ"
 
@@ -49,13 +25,17 @@ class CommandChooser:
         split: which words and sums may be used.
         weights: weight of each family.
         longest_word: longer ones are drawn again.
+        alike: share of new names that begin as another in the folder does.
     """
 
-    def __init__(self, rng: Random, split: Split, weights: Mapping[str, float], longest_word: int = 7) -> None:
+    def __init__(
+        self, rng: Random, split: Split, weights: Mapping[str, float], longest_word: int = 7, alike: float = 0.0
+    ) -> None:
         self.rng = rng
         self.split = split
         self.weights = weights
         self.longest_word = longest_word
+        self.alike = alike
         self.pending: list[str] = []
         self._makers: dict[str, Callable[[Home], str | None]] = {
             "echo": self._echo, "redirect": self._redirect, "append": self._append, "cat": self._cat, "ls": self._ls,
@@ -64,7 +44,7 @@ class CommandChooser:
             "arithmetic": lambda home: f"echo $(({random_sum(self.rng, self.split)}))", "variable": self._variable,
             "status": self._status, "unknown": self._unknown, "wait": lambda home: "cat",
             "nest": self._nest, "overwrite": self._overwrite, "passed-on": self._passed_on, "reread": self._reread,
-            "gone": self._gone,
+            "gone": self._gone, "into": self._into, "visit": self._visit, "inside": self._inside,
         }  # fmt: skip
 
     def choose(self, home: Home) -> str:
@@ -109,7 +89,9 @@ class CommandChooser:
         """Returns a short name that is not in the working folder yet."""
         while True:
             name = self.word()
-            if name not in home.here and len(name) <= 5:
+            if self.alike and home.here and self._chance(self.alike):
+                name = self.rng.choice(list(home.here))[: self.rng.randint(1, 3)] + name[: self.rng.randint(1, 2)]
+            if name not in home.here and len(name) <= min(5, self.longest_word) and split_of(name) == self.split:
                 return name
 
     def _text(self) -> str:
@@ -168,7 +150,8 @@ class CommandChooser:
         if self._chance(0.25):
             names.append(self._new_name(home))
         first, *rest = [f"{self.rng.choice(('cp', 'mv'))} {a} {b}" for a, b in pairwise(names)]
-        self.pending += [*rest, f"cat {names[-1]}"] if self._chance(0.7) else rest
+        looks = weighted(self.rng, ((), (names[-1],), (names[-1], source), (source, names[-1])), (30, 45, 15, 10))
+        self.pending += [*rest, *(f"cat {name}" for name in looks)]
         return first
 
     def _reread(self, home: Home) -> str | None:
@@ -244,6 +227,46 @@ class CommandChooser:
         out = weighted(self.rng, ((), ("cd",), ("cd ..", "pwd")), (30, 40, 30))
         self.pending += [f"cd {outer}", f"mkdir {inner}", *back, f"cd {inner}", "pwd", *out]
         return f"mkdir {outer}"
+
+    def _into(self, home: Home) -> str | None:
+        """Copies or moves something into a folder and mostly looks where it is now."""
+        folders = home.folders()
+        target = self.rng.choice(folders) if folders else ""
+        others = [name for name in home.here if name != target]
+        if not target or not others:
+            return None
+        source = self.rng.choice(others)
+        looks = (
+            (),
+            (f"ls {target}",),
+            ("ls",),
+            ("ls", f"ls {target}"),
+            (f"cd {target}", "ls", "cd .."),
+            (f"rmdir {target}",),
+        )
+        self.pending += weighted(self.rng, looks, (20, 30, 16, 10, 18, 6))
+        return f"{'mv' if source in folders else self.rng.choice(('cp', 'mv'))} {source} {target}"
+
+    def _visit(self, home: Home) -> str | None:
+        """Goes into a folder, may change something there, lists it, and mostly comes back and looks again."""
+        if not home.folders():
+            return None
+        folder, name = self.rng.choice(home.folders()), self._new_name(home)
+        change = weighted(self.rng, ((), (f"touch {name}",), (f"echo {self.word()} > {name}",)), (30, 40, 30))
+        back = weighted(self.rng, ((), ("cd ..",), ("cd ..", "ls"), ("cd ..", f"ls {folder}")), (25, 30, 15, 30))
+        self.pending += [*change, *(("ls",) if self._chance(0.8) else ()), *back]
+        return f"cd {folder}"
+
+    def _inside(self, home: Home) -> str | None:
+        """Does something in a folder without going there, or lists it, full or empty."""
+        if not home.folders():
+            return None
+        folder = self.rng.choice(home.folders())
+        entries = home.here[folder]
+        assert not isinstance(entries, int)
+        name = self.rng.choice([*(name for name in entries if isinstance(entries[name], int)), self._new_name(home)])
+        forms = ("ls {}", "cat {}/{}", "touch {}/{}", "echo {2} > {0}/{1}", "rm {}/{}", "rmdir {}", "rm -r {}")
+        return weighted(self.rng, forms, (50, 24, 8, 6, 4, 5, 3)).format(folder, name, self.word())
 
     def _target(self, home: Home, source: str) -> str:
         """Returns where ``source`` is moved or copied to: mostly a new name, sometimes a folder or another file."""
