@@ -186,7 +186,8 @@ def weights_entry(folder: Path, computer: NeuralComputer) -> dict[str, Any]:
 def calls(computer: NeuralComputer, real: Machine, events: NDArray[np.int64]) -> dict[str, float]:
     """Returns milliseconds of resets, and of a step of ``FORK_ROWS`` rows and a fork of one of them into as many.
 
-    Fork and step are of rows that remember the first half of the events; what there is to copy grows with memory.
+    Fork and step are of rows that remember the first half of the events. A fork's first step copies what they
+    remember, which grows with memory, so a fork with its first step is measured, too.
 
     Args:
         computer: the neural computer.
@@ -204,11 +205,15 @@ def calls(computer: NeuralComputer, real: Machine, events: NDArray[np.int64]) ->
         many.fork(0, FORK_ROWS)
         wait_for(computer.device)
 
-    forked, remaining = measure_calls(fork), iter(later)
+    def fork_and_step() -> None:
+        machine_step(many.fork(0, FORK_ROWS))(later[0])
+
+    forked, forked_and_stepped, remaining = measure_calls(fork), measure_calls(fork_and_step), iter(later)
     return {
         "neural_reset_1": resets[0],
         f"neural_reset_{FORK_ROWS}": resets[1],
         f"neural_fork_{FORK_ROWS}": forked,
+        f"neural_fork_and_step_{FORK_ROWS}": forked_and_stepped,
         f"neural_step_{FORK_ROWS}": measure_calls(lambda: step(next(remaining)), len(later) - 1),
         "real_reset_1": measure_calls(lambda: boot(real)),
     }

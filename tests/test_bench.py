@@ -102,7 +102,8 @@ def test_bench_covers_everything_the_issue_asks_for(result):
     assert all(0 < speed["damage"] < 1 for speed in result["neural"])
     assert set(result["real_processes"]) == {"1", "2"}
     assert set(result["calls_ms"]) == {
-        "neural_reset_1", "neural_reset_32", "neural_fork_32", "neural_step_32", "real_reset_1",
+        "neural_reset_1", "neural_reset_32", "neural_fork_32", "neural_fork_and_step_32", "neural_step_32",
+        "real_reset_1",
     }  # fmt: skip
     assert all(rate > 0 for rate in result["arithmetic"]["matrix_product_gflops"].values())
     assert len(result["episode_ms"]) == 100
@@ -188,7 +189,7 @@ def test_the_desktops_bench_covers_what_the_terminals_does(desktop_result, resul
     }  # fmt: skip
     assert desktop_result["weights"].keys() == result["weights"].keys()
     assert set(desktop_result["calls_ms"]) == {
-        "neural_reset_1", "neural_reset_2", "neural_fork_2", "neural_step_2", "real_reset_1",
+        "neural_reset_1", "neural_reset_2", "neural_fork_2", "neural_fork_and_step_2", "neural_step_2", "real_reset_1",
     }  # fmt: skip
     one, two = desktop_result["neural_batches"]
     assert (one["rows"], two["rows"]) == (1, 2) and one["steps"] == desktop_bench.SESSIONS * 12 and two["steps"] == 12
@@ -263,7 +264,9 @@ def test_a_fork_is_timed_of_a_row_that_remembers(tiny_weights, monkeypatch):
     monkeypatch.setattr(bench, "FORK_ROWS", 2)
     with BashTerminal(1) as real:
         times = bench.calls(load_computer(str(tiny_weights), "cpu", None), real, user_events(2, 40))
-    assert set(times) == {"neural_reset_1", "neural_reset_2", "neural_fork_2", "neural_step_2", "real_reset_1"}
+    assert set(times) == {
+        "neural_reset_1", "neural_reset_2", "neural_fork_2", "neural_fork_and_step_2", "neural_step_2", "real_reset_1",
+    }  # fmt: skip
     assert lengths and min(lengths) >= 20  # an event is a token or more
 
 

@@ -179,6 +179,22 @@ def test_forks_go_on_like_their_row_and_apart_from_each_other(computer, together
     assert torch.equal(computer.screens(state), screens[4])  # the row itself did not move
 
 
+def test_forks_remember_one_copy_of_the_past_until_they_are_written(computer, together):
+    """What happens in the meantime to the row they come from, or to one of them, is nothing to the others."""
+    seeds, events, screens, _ = together
+    state = fresh(computer, seeds)
+    run(computer, state, events[:, :5])
+    forks = computer.fork(state, 2, 3)
+    assert forks.memory.keys.stride(1) == 0 and forks.memory.values.stride(1) == 0
+    run(computer, state, some_events(len(state), 3, seed=11))
+    middle = torch.tensor([False, True, False])
+    computer.restore(forks, middle, computer.snapshot(fresh(computer, seeds), torch.arange(len(seeds)) == 0))
+    assert forks.memory.keys.stride(1) != 0
+    shown = run(computer, forks, torch.cat([events[2:3, 5:], events[:1, : STEPS - 5], events[2:3, 5:]]))
+    assert torch.equal(shown[:, 0], screens[5:, 2]) and torch.equal(shown[:, 2], screens[5:, 2])
+    assert torch.equal(shown[:, 1], screens[: STEPS - 5, 0])
+
+
 @pytest.mark.parametrize("row", [-1, 2])
 def test_there_is_no_fork_of_a_row_that_is_not_there(computer, row):
     with pytest.raises(ValueError, match=rf"row {row} of 2; choose one in \[0, 2\)"):

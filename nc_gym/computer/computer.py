@@ -135,7 +135,7 @@ class NeuralComputer:
         """Returns n independent rows that all continue from ``row``, memory and noise stream included."""
         if not 0 <= row < len(state):
             raise ValueError(f"row {row} of {len(state)}; choose one in [0, {len(state)})")
-        return state.select(torch.full((n,), row, device=self.device))
+        return state.fork(row, n)
 
     def _boot_template(self, boot: int) -> RuntimeState:
         """Boots one row, once."""

@@ -3,6 +3,7 @@
 Rows are opened for a block of tokens, written layer by layer, then advanced by as many tokens as were accepted: the
 tokens of a block may be guesses (``TokenRuntime.step``). The ring's buffers start small and double until they hold
 ``memory_tokens`` and a block; from then on the oldest token of a row is overwritten, so the cost of a step stays flat.
+Rows that were forked from one row read one copy of its past until the first of them is written.
 """
 
 from __future__ import annotations
@@ -16,6 +17,14 @@ from nc_gym.computer.config import NeuralComputerConfig
 _FIRST_CAPACITY = 256
 
 
+def _enlarged(part: Tensor, capacity: int) -> Tensor:
+    """Returns a copy of ``part`` (layers, N, kv, C, hd) with ``capacity`` slots, the new ones zero."""
+    new = part.new_empty(*part.shape[:3], capacity, part.shape[4])
+    new[..., : part.shape[3], :] = part
+    new[..., part.shape[3] :, :] = 0
+    return new
+
+
 class LogMemory:
     """Keys, values and taps of N rows.
 
@@ -26,10 +35,14 @@ class LogMemory:
         length: int64 (N,), tokens ever written; token i of a row is at slot i mod ``ring``.
         limit: how many tokens a token attends to, itself included.
         ring: slots in all: ``limit``, and so many more that a block of guesses overwrites nothing still needed.
+        shared: the N rows of ``keys`` and of ``values`` are one row, seen N times.
     """
 
-    def __init__(self, keys: Tensor, values: Tensor, taps: Tensor, length: Tensor, limit: int, ring: int) -> None:
+    def __init__(
+        self, keys: Tensor, values: Tensor, taps: Tensor, length: Tensor, limit: int, ring: int, shared: bool = False
+    ) -> None:
         self.keys, self.values, self.taps, self.length, self.limit, self.ring = keys, values, taps, length, limit, ring
+        self.shared = shared
 
     @classmethod
     def empty(cls, config: NeuralComputerConfig, rows: int, device: torch.device, dtype: torch.dtype) -> LogMemory:
@@ -52,8 +65,7 @@ class LogMemory:
         self.everyone = len(rows) == len(self.length)
         length = self.length[rows]
         longest = int(length.max()) + tokens
-        while longest > self.keys.shape[3] and self.keys.shape[3] < self.ring:
-            self._grow(min(2 * self.keys.shape[3], self.ring))
+        self._hold(min(longest, self.ring))
         self.used = min(longest, self.ring)
         self.position = length[:, None] + torch.arange(tokens, device=rows.device)  # (A, K)
         self.slots = self.position % self.ring
@@ -68,10 +80,16 @@ class LogMemory:
         held, position = held[:, None], self.position[..., None]
         return ((held >= 0) & (held <= position) & (held > position - self.limit))[:, None, None]
 
-    def _grow(self, capacity: int) -> None:
-        extra = capacity - self.keys.shape[3]
-        self.keys = F.pad(self.keys, (0, 0, 0, extra))
-        self.values = F.pad(self.values, (0, 0, 0, extra))
+    def _hold(self, tokens: int) -> None:
+        """Makes room for ``tokens`` in buffers that are no other row's."""
+        present = self.keys.shape[3]
+        capacity = (
+            present if tokens <= present else min(max(_FIRST_CAPACITY, 1 << (tokens - 1).bit_length()), self.ring)
+        )
+        if capacity == present and not self.shared:
+            return
+        self.keys, self.values = (_enlarged(part, capacity) for part in (self.keys, self.values))
+        self.shared = False
 
     def with_taps(self, layer: int, now: Tensor) -> Tensor:
         """Returns the inputs of the two tokens before the block and of the block ``now`` (A, K, d): (A, 2 + K, d)."""
@@ -102,14 +120,21 @@ class LogMemory:
         """Returns a copy of some rows, cut to what they use."""
         length = self.length[rows]
         used = min(max(length.tolist(), default=1) or 1, self.ring)
-        keys, values = (part[:, :, :, :used].index_select(1, rows) for part in (self.keys, self.values))
+        keys, values = (
+            part[:, rows, :, :used] for part in (self.keys, self.values)
+        )  # index_select takes twice as long
         return LogMemory(keys, values, self.taps[:, rows], length, self.limit, self.ring)
+
+    def fork(self, row: int, n: int) -> LogMemory:
+        """Returns n rows that remember what ``row`` does; its keys and values are copied once, for all of them."""
+        one = self.select(torch.tensor([row], device=self.length.device))
+        keys, values = (part.expand(-1, n, -1, -1, -1) for part in (one.keys, one.values))
+        return LogMemory(keys, values, one.taps.repeat(1, n, 1, 1), one.length.repeat(n), self.limit, self.ring, True)
 
     def assign(self, rows: Tensor, other: LogMemory) -> None:
         """Overwrites ``rows`` (A,) with the A rows of ``other``."""
         used = other.keys.shape[3]
-        if used > self.keys.shape[3]:
-            self._grow(used)
+        self._hold(used)
         self.keys[:, rows, :, :used] = other.keys
         self.values[:, rows, :, :used] = other.values
         self.taps[:, rows] = other.taps

@@ -20,6 +20,8 @@ from nc_gym.computer.renderer import Renderer
 
 Batch = dict[str, Tensor]
 
+FORESIGHT = 0.08  # share of its loss, which would be most of the total: it guesses what a later token knows
+
 
 def corrupt(batch: Batch, generator: torch.Generator, num_codes: int, used_codes: int) -> Batch:
     """Replaces a few codes that the log and the gaze read by random ones, so that a wrong tile does not derail it.
@@ -128,7 +130,7 @@ def losses(net: Network, batch: Batch, generator: torch.Generator, render_share:
     some = known.any(-1)
     told = F.pad(batch["event"][:, 1:], (0, 1))[valid][some]
     foreseen = net.foresight(h[some], told)[known[some]]
-    terms["foresight"] = 0.25 * ce(net.foresight.codes(foreseen), coming[known])
+    terms["foresight"] = FORESIGHT * ce(net.foresight.codes(foreseen), coming[known])
     pick = (torch.rand(len(code), generator=generator) < render_share).to(code.device)
     condition = net.renderer.condition(
         slot[pick], net.codec.code_latents[batch["old"][valid][drawn][pick]], row[pick], col[pick]
