@@ -7,7 +7,9 @@ import math
 import pytest
 import torch
 
-from nc_gym.computer.code_denoiser import posterior_mean
+from nc_gym.computer.code_denoiser import certain_share, one_step_codes, posterior_mean
+from nc_gym.computer.codec import TileCodec
+from nc_gym.computer.config import NeuralComputerConfig
 from nc_gym.computer.sampler import FlowSampler
 
 
@@ -53,3 +55,33 @@ def test_a_tile_that_the_odds_are_sure_of_is_drawn_whatever_the_noise():
     noise = torch.randn(6, 4, generator=torch.Generator().manual_seed(3))
     drawn = FlowSampler(1).sample(lambda z, s: posterior_mean(odds, z, s, latents), noise)
     assert torch.cdist(drawn, latents).argmin(1).tolist() == list(range(6))
+
+
+def test_a_share_that_is_certain_holds_against_the_worst_of_the_others():
+    """Just above it the mean snaps to that code, wherever the rest goes; well below it, not always."""
+    latents = unit_latents(40, 3)
+    certain = certain_share(latents)
+    snapped = {True: [], False: []}
+    for above in (True, False):
+        share = certain + 1e-6 if above else 0.5 * certain
+        for k in range(40):
+            for j in range(40):
+                if j != k:
+                    mean = share * latents[k] + (1 - share) * latents[j]
+                    snapped[above].append(int(torch.cdist(mean[None], latents).argmin()) == k)
+    assert all(snapped[True]) and not all(snapped[False])
+
+
+@pytest.mark.parametrize("sharpness", [0.5, 3.0, 12.0])
+def test_one_step_without_noise_draws_what_one_step_from_noise_draws(sharpness):
+    codec, generator = TileCodec(NeuralComputerConfig()), torch.Generator().manual_seed(4)
+    codes, dim = codec.code_latents.shape
+    latents = torch.nn.functional.normalize(torch.randn(codes, dim, generator=generator), dim=1) * dim**0.5
+    codec.code_latents.copy_(latents)
+    odds = torch.randn(500, codes, generator=generator) * sharpness
+    noise = torch.randn(500, dim, generator=generator)
+    drawn = codec.snap(FlowSampler(1).sample(lambda z, s: posterior_mean(odds, z, s, latents), noise))
+    share, certain = odds.softmax(-1).amax(-1), certain_share(latents)
+    assert (share > certain).any() or sharpness < 12
+    assert (share <= certain).any()
+    assert torch.equal(one_step_codes(odds, codec, certain), drawn)

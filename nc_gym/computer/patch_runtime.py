@@ -13,7 +13,7 @@ from torch import Tensor
 
 from nc_gym.computer.backing_store import compose
 from nc_gym.computer.boots import BootBank
-from nc_gym.computer.code_denoiser import posterior_mean
+from nc_gym.computer.code_denoiser import certain_share, one_step_codes, posterior_mean
 from nc_gym.computer.painter import BACKED, DRAW, EARLIER, ECHO, KEEP, MOVE, RECALLS, Canvas, Paint
 from nc_gym.computer.patch_geometry import cut, moved_codes, tile_at, tiles_near
 from nc_gym.computer.patch_network import SPRITE_SIDE, PatchNetwork
@@ -39,6 +39,7 @@ class PatchRuntime:
         self.network, self.bank, self.sampler, self.dtype = network, bank, sampler, dtype
         self.config = network.config
         self.device = network.codec.prototypes.device
+        self.certain = certain_share(network.codec.code_latents)
 
     def empty(self, rows: int) -> PatchState:
         """Returns ``rows`` rows before any boot."""
@@ -197,6 +198,8 @@ class PatchRuntime:
         """Denoises the tiles numbered ``t`` of the patches numbered ``p`` from noise; returns their codes (Q,)."""
         c, net = self.config, self.network
         odds = net.code_odds(slots, h, codes, event, windows, a[p], place[p], p, t)
+        if self.sampler.denoise_steps == 1:
+            return one_step_codes(odds, net.codec, self.certain)
         n, latents = rows[a[p]], net.codec.code_latents
         row, column = tile_at(c, place[p], t)
         noise = row_noise(state.seeds[n], state.clock[n] * c.num_tiles + row * c.tile_columns + column, c.latent_dim)
