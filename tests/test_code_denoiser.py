@@ -58,27 +58,42 @@ def test_a_tile_that_the_odds_are_sure_of_is_drawn_whatever_the_noise():
 
 
 def test_a_share_that_is_certain_holds_against_the_worst_of_the_others():
-    """Just above it the mean snaps to that code, wherever the rest goes; well below it, not always."""
-    latents = unit_latents(40, 3)
+    """Just above it the mean snaps to that code, wherever the rest goes, also among latents of unlike length."""
+    latents = unit_latents(40, 3) * torch.linspace(0.8, 1.0, 40)[:, None]
+    share = certain_share(latents) + 1e-6
+    for k in range(40):
+        means = share * latents[k] + (1 - share) * latents
+        assert (torch.cdist(means, latents).argmin(1) == k).all()
+
+
+def test_no_smaller_share_is_certain():
+    """Two near codes and one across: what the rest of the share pulls towards makes the other near one the nearest."""
+    latents = torch.tensor([[1.0], [0.8], [-1.0]])
     certain = certain_share(latents)
-    snapped = {True: [], False: []}
-    for above in (True, False):
-        share = certain + 1e-6 if above else 0.5 * certain
-        for k in range(40):
-            for j in range(40):
-                if j != k:
-                    mean = share * latents[k] + (1 - share) * latents[j]
-                    snapped[above].append(int(torch.cdist(mean[None], latents).argmin()) == k)
-    assert all(snapped[True]) and not all(snapped[False])
+    assert certain == pytest.approx(0.95)
+    for share, nearest in ((certain + 0.001, 0), (certain - 0.001, 1)):
+        mean = share * latents[0] + (1 - share) * latents[2]
+        assert int(torch.cdist(mean[None], latents).argmin()) == nearest
 
 
+def test_where_no_share_is_certain_every_mean_is_snapped():
+    """All latents at one point, as before training, make the share not a number."""
+    codec = TileCodec(NeuralComputerConfig())
+    odds = torch.randn(9, len(codec.code_latents), generator=torch.Generator().manual_seed(5))
+    certain = certain_share(codec.code_latents)
+    assert math.isnan(certain)
+    mean = odds.softmax(-1) @ codec.code_latents
+    assert torch.equal(one_step_codes(odds, codec, certain), codec.snap(mean))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("sharpness", [0.5, 3.0, 12.0])
-def test_one_step_without_noise_draws_what_one_step_from_noise_draws(sharpness):
+def test_one_step_without_noise_draws_what_one_step_from_noise_draws(sharpness, dtype):
     codec, generator = TileCodec(NeuralComputerConfig()), torch.Generator().manual_seed(4)
     codes, dim = codec.code_latents.shape
     latents = torch.nn.functional.normalize(torch.randn(codes, dim, generator=generator), dim=1) * dim**0.5
     codec.code_latents.copy_(latents)
-    odds = torch.randn(500, codes, generator=generator) * sharpness
+    odds = (torch.randn(500, codes, generator=generator) * sharpness).to(dtype)
     noise = torch.randn(500, dim, generator=generator)
     drawn = codec.snap(FlowSampler(1).sample(lambda z, s: posterior_mean(odds, z, s, latents), noise))
     share, certain = odds.softmax(-1).amax(-1), certain_share(latents)

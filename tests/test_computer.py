@@ -195,6 +195,19 @@ def test_forks_remember_one_copy_of_the_past_until_they_are_written(computer, to
     assert torch.equal(shown[:, 1], screens[: STEPS - 5, 0])
 
 
+def test_the_first_fork_that_is_written_leaves_the_others_alone(computer, together):
+    seeds, events, screens, _ = together
+    state = fresh(computer, seeds)
+    run(computer, state, events[:, :5])
+    forks = computer.fork(state, 2, 3)
+    computer.step(forks, some_events(3, 1, seed=12)[:, 0], torch.tensor([False, True, False]))
+    copy = computer.fork(forks, 0, 2)  # a fork of one that was not written
+    assert torch.equal(run(computer, copy, events[2:3, 5:].expand(2, -1))[:, 1], screens[5:, 2])
+    shown = run(computer, forks, events[2:3, 5:].expand(3, -1))
+    assert torch.equal(shown[:, 0], screens[5:, 2]) and torch.equal(shown[:, 2], screens[5:, 2])
+    assert not torch.equal(shown[:, 1], screens[5:, 2])
+
+
 @pytest.mark.parametrize("row", [-1, 2])
 def test_there_is_no_fork_of_a_row_that_is_not_there(computer, row):
     with pytest.raises(ValueError, match=rf"row {row} of 2; choose one in \[0, 2\)"):

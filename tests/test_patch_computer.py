@@ -7,8 +7,9 @@ import pytest
 import torch
 from tiny_desktop import random_events, tiny_desktop, write_shard
 
-from nc_gym.computer import weights
+from nc_gym.computer import patch_runtime, weights
 from nc_gym.computer.backing_store import compose
+from nc_gym.computer.code_denoiser import posterior_mean
 from nc_gym.computer.computer import NeuralComputer
 from nc_gym.computer.patch_batches import PatchData
 from nc_gym.computer.patch_geometry import cut
@@ -71,6 +72,34 @@ def test_snapshot_and_fork_go_on_alike(computer, events):
     for t in range(10, T):
         computer.step(state, torch.from_numpy(events[[2, 2, 2], t]))
     assert torch.equal(computer.screens(state), together[[2, 2, 2], -1])
+
+
+def test_forks_part_when_their_events_differ_and_leave_each_other_alone(computer, events):
+    _, _, states = play(computer, events[:, :10])
+    state = computer.fork(states[9], 2, 3)
+    last = torch.tensor([False, False, True])
+    computer.step(state, torch.from_numpy(events[[2, 2, 4], 10]), last)  # the first that is written
+    for t in range(10, T):
+        computer.step(state, torch.from_numpy(events[[2, 5, 4], t]), ~last)
+    alone = computer.fork(states[9], 2, 1)
+    for t in range(10, T):
+        computer.step(alone, torch.from_numpy(events[[2], t]))
+    assert torch.equal(computer.screens(state)[:1], computer.screens(alone))
+    assert len({tuple(codes) for codes in state.codes.tolist()}) == 3
+
+
+def test_one_step_shows_what_the_flow_from_noise_shows(computer, events, monkeypatch):
+    """What is drawn where one code's share is certain is no other screen."""
+    quick, _, _ = play(computer, events)
+    calls = []
+
+    def from_noise(odds, codec, certain):
+        calls.append(len(odds))
+        noise = torch.randn(len(odds), codec.config.latent_dim, generator=torch.Generator().manual_seed(len(calls)))
+        return codec.snap(posterior_mean(odds, noise.to(odds.dtype), 1.0, codec.code_latents))
+
+    monkeypatch.setattr(patch_runtime, "one_step_codes", from_noise)
+    assert torch.equal(play(computer, events)[0], quick) and sum(calls) > 100
 
 
 def test_weights_written_and_read_show_the_same(computer, events, tmp_path):

@@ -62,7 +62,7 @@ def one_step_codes(odds: Tensor, codec: TileCodec, certain: float) -> Tensor:
     """
     share = odds.softmax(-1)
     most, code = share.max(-1)
-    open_ = torch.nonzero(most <= certain)[:, 0]
+    open_ = torch.nonzero(~(most > certain))[:, 0]
     code[open_] = codec.snap(share[open_] @ codec.code_latents.to(odds.dtype))
     return code
 

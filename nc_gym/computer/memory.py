@@ -83,12 +83,13 @@ class LogMemory:
     def _hold(self, tokens: int) -> None:
         """Makes room for ``tokens`` in buffers that are no other row's."""
         present = self.keys.shape[3]
-        capacity = (
-            present if tokens <= present else min(max(_FIRST_CAPACITY, 1 << (tokens - 1).bit_length()), self.ring)
-        )
-        if capacity == present and not self.shared:
+        if self.shared:
+            tokens = max(tokens, present + 1)  # a fork is cut to what it remembers, and is about to go on
+        elif tokens <= present:
             return
-        self.keys, self.values = (_enlarged(part, capacity) for part in (self.keys, self.values))
+        capacity = min(max(_FIRST_CAPACITY, 1 << (tokens - 1).bit_length()), self.ring)
+        self.keys = _enlarged(self.keys, capacity)
+        self.values = _enlarged(self.values, capacity)
         self.shared = False
 
     def with_taps(self, layer: int, now: Tensor) -> Tensor:
@@ -129,7 +130,7 @@ class LogMemory:
         """Returns n rows that remember what ``row`` does; its keys and values are copied once, for all of them."""
         one = self.select(torch.tensor([row], device=self.length.device))
         keys, values = (part.expand(-1, n, -1, -1, -1) for part in (one.keys, one.values))
-        return LogMemory(keys, values, one.taps.repeat(1, n, 1, 1), one.length.repeat(n), self.limit, self.ring, True)
+        return LogMemory(keys, values, one.taps.repeat(1, n, 1, 1), one.length.repeat(n), self.limit, self.ring, n > 1)
 
     def assign(self, rows: Tensor, other: LogMemory) -> None:
         """Overwrites ``rows`` (A,) with the A rows of ``other``."""

@@ -195,7 +195,7 @@ class PatchRuntime:
         self, state: PatchState, rows: Tensor, codes: Tensor, h: Tensor, event: Tensor, windows: Tensor,
         slots: Tensor, a: Tensor, place: Tensor, p: Tensor, t: Tensor,
     ) -> Tensor:  # fmt: skip
-        """Denoises the tiles numbered ``t`` of the patches numbered ``p`` from noise; returns their codes (Q,)."""
+        """Denoises the tiles numbered ``t`` of the patches numbered ``p``; returns their codes (Q,)."""
         c, net = self.config, self.network
         odds = net.code_odds(slots, h, codes, event, windows, a[p], place[p], p, t)
         if self.sampler.denoise_steps == 1:

@@ -87,10 +87,9 @@ class CommandChooser:
 
     def _new_name(self, home: Home) -> str:
         """Returns a short name that is not in the working folder yet."""
+        other = self.rng.choice(list(home.here)) if self.alike and home.here and self._chance(self.alike) else ""
         while True:
-            name = self.word()
-            if self.alike and home.here and self._chance(self.alike):
-                name = self.rng.choice(list(home.here))[: self.rng.randint(1, 3)] + name[: self.rng.randint(1, 2)]
+            name = other[: self.rng.randint(1, 3)] + self.word()[: self.rng.randint(1, 2)] if other else self.word()
             if name not in home.here and len(name) <= min(5, self.longest_word) and split_of(name) == self.split:
                 return name
 
@@ -248,7 +247,7 @@ class CommandChooser:
         return f"{'mv' if source in folders else self.rng.choice(('cp', 'mv'))} {source} {target}"
 
     def _visit(self, home: Home) -> str | None:
-        """Goes into a folder, may change something there, lists it, and mostly comes back and looks again."""
+        """Goes into a folder, may change something there, lists it, and mostly comes back, often to look again."""
         if not home.folders():
             return None
         folder, name = self.rng.choice(home.folders()), self._new_name(home)

@@ -163,7 +163,7 @@ class GoalUser:
             (58, 10, 20, 12),
         )
         yield from self._type(typed + tail)
-        too_far = self.rng.random() < 0.1
+        too_far = bool(typed) and self.rng.random() < 0.1  # at the line's start there is no further
         yield from press(*["Left"] * (behind + too_far), *["Right"] * too_far, *["Backspace"] * rubbed)
         yield from type_text(added)
         if self.rng.random() < 0.42:

@@ -189,7 +189,7 @@ class Home:
         target = words[0] if words else "~"
         if target == "~":
             self.path = []
-        elif target == "..":  # users do not leave their home
+        elif target == "..":  # users do not leave their home, but by a `cd ..` that they recall there
             self.path = self.path[:-1]
         elif isinstance(self._get(target), dict):
             self.path = [*self.path, *target.rstrip("/").split("/")]

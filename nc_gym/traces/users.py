@@ -84,13 +84,13 @@ def session_events(user: str, seed: int, index: int, split: Split, steps: int) -
 
     Args:
         user: one of ``USERS``; a "drill" user types without slips, mostly what memory and arithmetic need, an "archive"
-            user overwrites, appends to, copies and renames files and reads any of them again, early or late; a
-            "ledger" user does the same with empty files and short words and looks after nearly every change, and
-            asks for files that are gone; a "rambler" joins pieces to lines of up to four rows; a "mender" makes a
-            mistake in the middle of most lines and repairs it, mostly near its end; a "journal" user adds line
-            after line to its files, copies and renames them, and reads them after nearly every change; a "folders"
-            user fills, lists, moves and empties two or three folders; a "shelf" user keeps several files of different
-            text and reads any of them, copies and their sources, too.
+            user overwrites, appends to, copies and renames files and reads any of them again, early or late; a "ledger"
+            user does the same with empty files and short words and looks after nearly every change, and asks for files
+            that are gone; a "rambler" joins pieces to lines of up to four rows; a "mender" makes a mistake in the
+            middle of most lines and repairs it, mostly near its end; a "journal" user adds line after line to its
+            files, copies and renames them, and reads them after nearly every change; a "folders" user makes two or
+            three folders, fills, lists and moves them, and removes some; a "shelf" user keeps several files of
+            different text and reads any of them, copies and their sources, too.
         seed: seed of the recording.
         index: number of the session in it.
         split: which words may be typed.
