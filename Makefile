@@ -28,7 +28,7 @@ demo: $(VENV)/.runtime ## Record the shipped agent in the neural terminal beside
 	$(BIN)/nc-gym demo
 
 test: $(VENV)/.dev ## Install what the tests need, then lint and run every test.
-	@./.ci/system-packages bwrap:bubblewrap asciinema:asciinema $(DESKTOP) || echo "make test: going on; tests that need them will fail."
+	@./.ci/system-packages bwrap:bubblewrap asciinema:asciinema ps:procps $(DESKTOP) || echo "make test: going on; tests that need them will fail."
 	@$(MAKE) --no-print-directory lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile --durations=25
 

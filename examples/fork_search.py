@@ -3,10 +3,10 @@
     python examples/fork_search.py                   # ReadFlag: find out which file there is and show it
     python examples/fork_search.py --env nc_gym/TerminalEcho-v0 --seed 7
 
-No real computer can be copied like that: a fork takes about a millisecond. Each round tries random plans of a few words
-from the present state, all in one batched forward per word, and takes the plan that earned most, up to its last word
-that earned anything. At the end the chosen words are also run on real bash. Expect the return to climb to 1.00 within a
-few dozen rounds, in under two minutes.
+No real computer can be copied like that: a fork takes about a millisecond, and its first step copies the past. Each
+round tries random plans of a few words from the present state, all in one batched forward per word, and takes the plan
+that earned most, up to its last word that earned anything. At the end the chosen words are also run on real bash.
+Expect the return to climb to 1.00 within a few dozen rounds, in under two minutes.
 """
 
 from __future__ import annotations

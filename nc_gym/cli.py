@@ -138,7 +138,8 @@ def import_(
     epilog=examples(
         "nc-gym train terminal --traces traces/terminal --minutes 120 --out runs/terminal",
         "nc-gym train desktop --traces traces/desktop --minutes 120 --out runs/desktop",
-        "nc-gym train terminal --traces my-traces --minutes 30 --out runs/mine --start weights/terminal",
+        "nc-gym train terminal --traces my-traces --minutes 30 --out runs/mine --start weights/terminal "
+        "--learning-rate 0.001 --decay-share 1",
         "accelerate launch -m nc_gym.cli train terminal --traces traces/terminal --minutes 120 --out runs/terminal",
         "torchrun --standalone --nproc_per_node 2 -m -- nc_gym.cli train desktop --traces traces/desktop --minutes 120 "
         "--threads 1 --out runs/desktop",
@@ -154,11 +155,20 @@ def train(
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of torch. [default: all cores]")] = None,
     device: Annotated[str, typer.Option(help='"auto" or "cpu"; `accelerate launch` chooses GPUs.')] = "auto",
     start: Annotated[Path | None, typer.Option(help="Weights folder to begin from. [default: random]")] = None,
+    learning_rate: Annotated[float | None, typer.Option(min=0, help="The highest. [default: the recipe's]")] = None,
+    decay_share: Annotated[
+        float | None, typer.Option(min=0.01, max=1, help="Of the minutes, in which the rate falls. [default: 0.5]")
+    ] = None,
+    tokens_per_step: Annotated[
+        int | None, typer.Option(min=1, help="Of each process: events, or what they draw. [default: the recipe's]")
+    ] = None,
 ) -> None:
     """Train a neural computer on traces."""
     from nc_gym.train import train as fit
 
-    fit(traces, minutes, out, seed, threads, device, start=start, computer=computer.value)
+    chosen = {"learning_rate": learning_rate, "decay_share": decay_share, "tokens_per_step": tokens_per_step}
+    changes = {name: value for name, value in chosen.items() if value is not None}
+    fit(traces, minutes, out, seed, threads, device, start=start, computer=computer.value, changes=changes)
 
 
 @app.command(

@@ -71,7 +71,7 @@ def parts(config: NeuralComputerConfig) -> dict[str, str]:
         f"{c.painter_layers} layers",
         "look": "tells a tile that is drawn what stands around it, where the pointer is, and what the log says",
         "denoiser": f"names the odds of all codes for a drawn tile, width {c.renderer_width}; Bayes' rule makes of "
-        f"them the clean latent that the flow goes to, {c.denoise_steps} denoising step(s)",
+        f"them the clean latent that the flow goes to, {c.denoise_steps} denoising step(s); a single one sees no noise",
     }
 
 
@@ -152,5 +152,6 @@ def limits(result: dict[str, Any]) -> str:
 - {missed_aims(aims(result))}
 - The transitions it gets right least often: {", ".join(named) or "none was counted"}.
 - Its memory is a ring: what lies further back than the ring is forgotten.
-- Floating-point rounding differs between devices and batch sizes; so may screens where it is unsure.
+- Floating-point rounding differs between devices and batch sizes, in bfloat16 more than in float32; so may screens
+  where it is unsure.
 """

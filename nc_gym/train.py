@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -121,6 +122,7 @@ def split_shards(shards: list[Path]) -> tuple[list[Path], list[Path]]:
 def train(
     traces: Path, minutes: float, out: Path, seed: int, threads: int | None, device: str,
     config: NeuralComputerConfig | None = None, start: Path | None = None, computer: str = "terminal",
+    changes: Mapping[str, float | int] | None = None,
 ) -> Path:  # fmt: skip
     """Trains a neural computer and returns its weights folder.
 
@@ -134,6 +136,7 @@ def train(
         config: the network; the shipped one's if None.
         start: weights folder to begin from, whose configuration then holds; random weights if None.
         computer: "terminal" or "desktop".
+        changes: fields of the computer's ``Recipe`` that shall be other than it has them.
     """
     if device not in ("auto", "cpu"):
         raise TrainingError(f"device={device!r}; use auto or cpu here, and `accelerate launch` to choose GPUs")
@@ -161,7 +164,8 @@ def train(
             source.write_text(str(traces.resolve()))
             partial.rename(shard_folder)
     learned, held_out = split_shards(find_shards([shard_folder]))
-    recipe = dataclasses.replace(subject.recipe, minutes=minutes, seed=seed)
+    changes = changes or {}
+    recipe = dataclasses.replace(subject.recipe, minutes=minutes, seed=seed, **changes)  # type: ignore[arg-type]
     rolled = sorted(shard_folder.glob("rolled-*.npz"))
     trainer = Trainer(learned, held_out, out, recipe, config, device, network, rolled)
     bank = None
@@ -170,8 +174,9 @@ def train(
     trainer.fit()
     weights = out / "weights"
     if bank is not None:
-        command = f"nc-gym train {computer} --minutes {minutes:g} --seed {seed}" + (
-            f" --start {start}" if start else ""
+        options = {"minutes": f"{minutes:g}", "seed": seed, **changes} | ({"start": start} if start else {})
+        command = f"nc-gym train {computer} " + " ".join(
+            f"--{name.replace('_', '-')} {value}" for name, value in options.items()
         )
         facts: dict[str, object] = {"command": command, "nc_gym": nc_gym.__version__, "traces": str(traces)}
         recordings = shard_folder / RECORDINGS

@@ -247,7 +247,10 @@ def _not_run_text(result: dict[str, Any]) -> str:
     rows = [(f"`{task}`", *(str(run["grid"][arm][task]) for arm in arms)) for task in tasks]
     text = f"Training seeds that were run, of {run['seeds']}:\n\n{table(('task', *arms), rows)}\n\n"
     if run["command"]:
-        text += f"The rest, without doing again what there is:\n\n```sh\n{run['command']}\n```\n\n"
+        text += (
+            f"The rest, where the folder of `--out` and these weights are, without doing again what there is; "
+            f"elsewhere all of it:\n\n```sh\n{run['command']}\n```\n\n"
+        )
     return (
         text + "Networks trained with and without context corruption (wrong tiles put into their past, and sessions "
         "that they played by themselves) were not compared: there are no second weights."

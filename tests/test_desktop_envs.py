@@ -6,6 +6,7 @@ Neural is that of ``weights/desktop``, where it exists, or a tiny one with rando
 from __future__ import annotations
 
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 import torch
 from contract import EnvContract, VectorEnvContract, assert_same, equal_pixels
 from gymnasium.envs.registration import EnvSpec
+from gymnasium.utils.env_checker import check_env
 
 from nc_gym.machines.desktop_events import KEYS, event
 from nc_gym.paths import data_root
@@ -113,6 +115,17 @@ class TestPointerVectorContract(PointerActor, VectorEnvContract):
 
 class TestWordsVectorContract(CloseByWords, VectorEnvContract):
     pass
+
+
+@pytest.mark.parametrize("task", ["RaiseWindow", "MoveWindow", "Calculate", "TypeInTerminal"])
+@pytest.mark.parametrize("machine", ["real", "neural"])
+def test_gymnasium_s_checker_is_silent_for_the_other_tasks(  # B1
+    task: str, machine: str, tiny_desktop: dict[str, Any]
+) -> None:
+    options = {"machine": "real"} if machine == "real" else tiny_desktop
+    with gym.make(f"nc_gym/Desktop{task}-v0", **options) as env, warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_env(env.unwrapped)
 
 
 @pytest.mark.parametrize("any_id", ALL)

@@ -116,10 +116,11 @@ def test_a_task_whose_oracle_fails_in_the_neural_computer_is_named_a_bug() -> No
     assert "58% with `keys`" in text
 
 
-def test_every_terminal_task_was_measured_and_is_neither_impossible_nor_solved_by_chance() -> None:
-    result = json.loads((ROOT / "docs" / "tasks_terminal.json").read_text())
-    card = load_card("terminal")
-    assert result["episodes"] >= 100 and result["weights_sha256"] == card.weights_sha256
+@pytest.mark.parametrize(("name", "episodes"), [("terminal", 100), ("desktop", 40)])
+def test_every_task_was_measured_and_is_neither_impossible_nor_solved_by_chance(name: str, episodes: int) -> None:
+    result = json.loads((ROOT / "docs" / f"tasks_{name}.json").read_text())
+    card = load_card(name)
+    assert result["episodes"] >= episodes and result["weights_sha256"] == card.weights_sha256
     tasks = {id for id, environment in card.environments.items() if environment.task.success}
     assert {score["env"] for score in result["scores"]} == tasks
     for score in result["scores"]:

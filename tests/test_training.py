@@ -321,6 +321,17 @@ def test_training_goes_on_from_a_weights_folder(traces, tmp_path):
     assert nc_gym.computer.weights.read_config(second).training["command"].endswith(f"--start {first}")
 
 
+def test_training_takes_what_the_recipe_shall_have_otherwise_and_says_so(traces, tmp_path):
+    changes = {"learning_rate": 0.0, "tokens_per_step": 512}
+    first = nc_gym.train.train(traces, 0, tmp_path / "first", 0, None, "cpu", config=CONFIG)
+    second = nc_gym.train.train(traces, 4 * STEP, tmp_path / "second", 1, None, "cpu", start=first, changes=changes)
+    before, after = (load_file(folder / "model.safetensors") for folder in (first, second))
+    assert all(torch.equal(before[name], after[name]) for name in before)  # nothing is learned at a rate of 0
+    facts = nc_gym.computer.weights.read_config(second).training
+    assert facts["steps"] > 0 and facts["learning_rate"] == 0 and facts["tokens_per_step"] == 512
+    assert " --learning-rate 0.0 --tokens-per-step 512 --start " in facts["command"]
+
+
 def test_averaged_weights_lie_between_those_averaged_and_say_so(traces, tmp_path):
     first = nc_gym.train.train(traces, 4 * STEP, tmp_path / "first", 0, None, "cpu", config=CONFIG)
     second = nc_gym.train.train(traces, 4 * STEP, tmp_path / "second", 1, None, "cpu", start=first)
