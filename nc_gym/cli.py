@@ -16,7 +16,7 @@ import typer
 
 from nc_gym import cli_agent
 from nc_gym.cli_help import examples
-from nc_gym.cli_options import Device, Drawn, Machines, Trust, Weights
+from nc_gym.cli_options import ActionFile, Device, Drawn, Machines, Trust, Weights
 
 app = typer.Typer(
     name="nc-gym",
@@ -132,6 +132,23 @@ def import_(
     from nc_gym.traces.desktop_import import import_session
 
     typer.echo(f"Wrote {import_session(video, actions, out, user)} and the .mkv beside it.")
+
+
+@app.command(
+    epilog=examples(
+        "nc-gym export traces/desktop/000/000000.jsonl --out theirs",
+        "nc-gym export traces/desktop/000/000000.jsonl --out theirs --actions json",
+    )
+)
+def export(
+    session: Annotated[Path, typer.Argument(help="The .jsonl file of a recorded desktop session.")],
+    out: Annotated[Path, typer.Option(help="Folder of the video and the action file.")],
+    actions: Annotated[ActionFile, typer.Option(help="Per-frame action CSV or actions JSON.")] = ActionFile.csv,
+) -> None:
+    """Turn a desktop recording into a video and an action file of the paper's data engine."""
+    from nc_gym.traces.desktop_export import export_session
+
+    typer.echo("Wrote {} and {}.".format(*export_session(session, out, actions.value)))
 
 
 @app.command(

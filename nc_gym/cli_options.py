@@ -48,6 +48,13 @@ class Actions(str, Enum):
     words = "words"
 
 
+class ActionFile(str, Enum):
+    """In which form the paper's data engine keeps what was done."""
+
+    csv = "csv"
+    json = "json"
+
+
 AgentPath = Annotated[Path, typer.Argument(help="Folder of the agent, or the policy.zip in it.")]
 Learner = Annotated[Algorithm, typer.Option(help="What learns.")]
 Recipe = Annotated[Path | None, typer.Option(help="Recipe in RL-Zoo's format. [default: agents/ALGO.yml]")]

@@ -14,7 +14,7 @@ from nc_gym.cli import app, raised_on_purpose
 
 ROOT = Path(__file__).parents[1]
 NC_GYM = Path(sys.executable).with_name("nc-gym")
-COMMANDS = ("demo", "record", "collect", "import", "train", "evaluate", "bench", "tasks")
+COMMANDS = ("demo", "record", "collect", "import", "export", "train", "evaluate", "bench", "tasks")
 AGENT_COMMANDS = ("train", "evaluate", "enjoy", "transfer")
 EVERY = {command.name or command.callback.__name__: command for command in app.registered_commands} | {
     f"agent {command.callback.__name__}": command for command in cli_agent.app.registered_commands

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 
 import imageio.v3 as iio
 import numpy as np
 import pytest
+from small_disk import grow, small_disk
 
 from nc_gym.machines.desktop import XDesktop
 from nc_gym.machines.desktop_events import BUTTONS, KEYS, Event
 from nc_gym.machines.window import Window
 from nc_gym.traces import desktop_paper
+from nc_gym.traces.collecting import RecordingError
 from nc_gym.traces.desktop_dataset import build_desktop_shards
+from nc_gym.traces.desktop_export import export_session
 from nc_gym.traces.desktop_import import import_session
 from nc_gym.traces.desktop_mix import USERS, make_user
 from nc_gym.traces.desktop_recorder import collect_desktop, trace_path
@@ -328,6 +332,54 @@ def test_an_imported_session_holds_the_events_and_the_screens_with_their_pointer
     (shard,) = build_desktop_shards(tmp_path / "out", tmp_path / "shards", workers=1, progress=False)
     with np.load(shard) as arrays:
         assert arrays["events"].tolist() == [list(event) for event in read_trace(source).events]
+
+
+@pytest.mark.parametrize("kind", ["csv", "json"])
+def test_an_exported_session_is_imported_with_the_same_events(recording: Path, tmp_path: Path, kind: str) -> None:
+    session = trace_path(recording, 1)
+    video, actions = export_session(session, tmp_path / "theirs", kind)
+    assert sorted((tmp_path / "theirs").iterdir()) == sorted([video, actions])
+    back = import_session(video, actions, tmp_path / "mine", "goal")
+    assert read_trace(back).events == read_trace(session).events
+    for shown, was in zip(read_screens(back), read_screens(session), strict=True):
+        assert np.abs(shown.astype(int) - was).mean() < 4  # compressed, the pointer on it
+    with pytest.raises(TraceError, match=r"is there already and would be overwritten; choose another folder"):
+        export_session(session, tmp_path / "theirs", kind)
+
+
+@pytest.mark.parametrize("frames", [1, 60])
+def test_screens_that_do_not_fit_on_the_disk_are_an_error_of_the_disk(tmp_path: Path, frames: int) -> None:
+    """ffmpeg ends while it is written to, or, with few screens, only when it is closed, and says nothing then."""
+    rng = np.random.default_rng(0)
+    with small_disk(tmp_path / "disk", kilobytes=100) as disk:
+        writer = ScreenWriter(disk / "a.mkv")
+        with pytest.raises(OSError, match="No space left") as raised:
+            for _ in range(frames):
+                writer.write(rng.integers(0, 256, (240, 320, 3), np.uint8))
+            writer.close()
+        assert raised.value.errno == errno.ENOSPC and len(str(raised.value).splitlines()) == 1
+        writer.discard()
+        assert not list(disk.iterdir())
+
+
+def test_a_full_disk_stops_a_recording_in_one_sentence_and_it_goes_on_later(tmp_path: Path) -> None:
+    def collect(out: Path) -> int:
+        return collect_desktop(6, 40, 5, out, workers=1, users={"fast": 1.0}, progress=False)
+
+    with small_disk(tmp_path / "disk", kilobytes=240) as disk:
+        out = disk / "out"
+        with pytest.raises(RecordingError) as raised:
+            collect(out)
+        kept = sorted(out.rglob("*.jsonl"))
+        assert str(raised.value) == (
+            f"no space left on the disk of {out} after {len(kept)} new sessions; all of them are kept: "
+            "free some space and run the same command again to go on"
+        )
+        assert not list(out.rglob("*.part.mkv"))
+        grow(disk, kilobytes=64 * 1024)
+        assert collect(out) == 6 - len(kept)
+        for path in out.rglob("*.jsonl"):
+            assert sum(1 for _ in read_screens(path)) == 41  # whole, by its checksum
 
 
 def test_an_imported_video_of_another_size_is_scaled_and_its_pointer_with_it(recording: Path, tmp_path: Path) -> None:

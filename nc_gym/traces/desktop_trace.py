@@ -9,8 +9,10 @@ from the line. The video is lossless (H.264 on RGB, between frames); checksums i
 from __future__ import annotations
 
 import base64
+import errno
 import json
 import os
+import shutil
 import subprocess
 import zlib
 from collections.abc import Iterator
@@ -29,6 +31,7 @@ from nc_gym.traces.lines import checksum, read_lines, write_whole
 
 FORMAT = "nc_gym desktop 1"
 _FPS = 10  # for players only: time is events
+_LEAST_ROOM = 64 * 1024  # bytes; with less ffmpeg's last block may not fit
 _LOSSLESS = ["-qp", "0", "-preset", "veryfast", "-threads", "1"]
 
 
@@ -75,15 +78,33 @@ class ScreenWriter:
         self._video.send(None)
 
     def write(self, screen: NDArray[np.uint8]) -> None:
-        """Appends a screen, uint8 (240, 320, 3)."""
+        """Appends a screen, uint8 (240, 320, 3).
+
+        Raises:
+            OSError: the disk is full.
+            TraceError: ffmpeg ended for another reason.
+        """
         data = np.ascontiguousarray(screen).tobytes()
         self.checksum = zlib.crc32(data, self.checksum)
-        self._video.send(data)
+        try:
+            self._video.send(data)
+        except OSError as error:  # its text is ffmpeg's whole command
+            self._require_room()
+            raise TraceError(f"ffmpeg ended while it wrote {self._part}; perhaps memory is short: try again") from error
 
     def close(self) -> None:
-        """Finishes the file."""
+        """Finishes the file.
+
+        Raises:
+            OSError: the disk is full.
+        """
         self._video.close()
+        self._require_room()  # what ffmpeg could not write any more it does not tell
         os.replace(self._part, self._path)
+
+    def _require_room(self) -> None:
+        if shutil.disk_usage(self._part.parent).free < _LEAST_ROOM:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._part))
 
     def discard(self) -> None:
         """Removes what was written."""
