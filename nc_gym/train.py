@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -110,6 +111,18 @@ class DesktopSubject:
         return bank
 
 
+def _revision() -> str:
+    """Returns the git revision of the code, "unknown" where the package is no checkout."""
+    root = Path(nc_gym.__file__).parents[1]
+    git = ["git", "-C", str(root), "rev-parse", "HEAD"]
+    if not (root / ".git").exists():  # the repository around an installed package is another one
+        return "unknown"
+    try:
+        return subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
 RECORDINGS = "recordings.json"
 SUBJECTS: dict[str, Subject] = {"terminal": TerminalSubject(), "desktop": DesktopSubject()}
 
@@ -178,7 +191,9 @@ def train(
         command = f"nc-gym train {computer} " + " ".join(
             f"--{name.replace('_', '-')} {value}" for name, value in options.items()
         )
-        facts: dict[str, object] = {"command": command, "nc_gym": nc_gym.__version__, "traces": str(traces)}
+        facts: dict[str, object] = {
+            "command": command, "nc_gym": nc_gym.__version__, "revision": _revision(), "traces": str(traces),
+        }  # fmt: skip
         recordings = shard_folder / RECORDINGS
         if recordings.exists():  # not in run folders of an older version
             facts["recordings"] = json.loads(recordings.read_text())

@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -304,6 +305,7 @@ def test_train_ends_with_a_weights_folder_that_gym_loads(traces, tmp_path):
     with gym.make("nc_gym/Terminal-v0", machine="real") as real:
         np.testing.assert_array_equal(shown, real.reset(seed=0)[0])  # the boot was recorded from real bash
     facts = nc_gym.computer.weights.read_config(weights).training
+    assert facts["revision"] == nc_gym.train._revision() and re.fullmatch(r"[0-9a-f]{40}|unknown", facts["revision"])
     assert facts["seed"] == 3 and facts["steps"] > 0 and facts["command"].startswith("nc-gym train terminal --minutes")
     assert sum(part["sessions"] for part in facts["recordings"]) == SESSIONS
     assert {(part["seed"], part["split"]) for part in facts["recordings"]} == {(5, "train")}
