@@ -11,6 +11,7 @@ import platform
 import time
 from dataclasses import asdict
 from importlib.metadata import version
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +49,10 @@ ECHO_TILES = 2
 
 
 def measure_environment(
-    rows: int, seconds: float, machine: str, weights: str | None = None, device: str = "auto"
+    rows: int, seconds: float, machine: str, weights: str | None = None, device: str = "auto", dtype: str | None = None
 ) -> Speed:
     """Measures ``nc_gym/Terminal-v0``: ``gym.make`` for one row, ``gym.make_vec`` for more."""
-    kwargs: dict[str, Any] = {"machine": machine, "weights": weights, "device": device}
+    kwargs: dict[str, Any] = {"machine": machine, "weights": weights, "device": device, "dtype": dtype}
     single = gym.make("nc_gym/Terminal-v0", **kwargs) if rows == 1 else None
     env: Any = single or gym.make_vec("nc_gym/Terminal-v0", num_envs=rows, **kwargs)
 
@@ -165,6 +166,9 @@ def bench_terminal(
             "weights": weights_entry(folder, computer),
             "neural": neural,
             "neural_environment": environments,
+            "neural_environment_bfloat16": asdict(
+                measure_environment(FORK_ROWS, seconds, "neural", weights, device, "bfloat16")
+            ),
             "real": asdict(measure_machine(real, seconds)),
             "real_environment": asdict(measure_environment(1, seconds, "real")),
             "real_processes": {str(n): measure_real_processes(n, seconds) for n in (1, 2)},
@@ -205,10 +209,12 @@ def calls(computer: NeuralComputer, real: Machine, events: NDArray[np.int64]) ->
         many.fork(0, FORK_ROWS)
         wait_for(computer.device)
 
-    def fork_and_step() -> None:
-        machine_step(many.fork(0, FORK_ROWS))(later[0])
+    coming, remaining = cycle(later), iter(later)  # forks and rows get the same events
 
-    forked, forked_and_stepped, remaining = measure_calls(fork), measure_calls(fork_and_step), iter(later)
+    def fork_and_step() -> None:
+        machine_step(many.fork(0, FORK_ROWS))(next(coming))
+
+    forked, forked_and_stepped = measure_calls(fork), measure_calls(fork_and_step)
     return {
         "neural_reset_1": resets[0],
         f"neural_reset_{FORK_ROWS}": resets[1],

@@ -24,6 +24,8 @@ def tables(result: dict[str, Any]) -> Group:
         rows = str(machine["rows"])
         cells = _speed_cells(machine, environment)
         speed.add_row("neural", *cells, f"{rates[rows]:.1f}")
+    half = result["neural_environment_bfloat16"]
+    speed.add_row("neural, bfloat16", str(half["rows"]), "", "", "", f"{half['steps_per_second']:.0f}", "")
     speed.add_row("real bash", *_speed_cells(result["real"], result["real_environment"]), "")
     for processes, rate in result["real_processes"].items():  # steps/s of all together
         speed.add_row(f"real bash, {processes} processes", processes, "", f"{rate:.0f}", "", "", "")

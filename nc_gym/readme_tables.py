@@ -59,6 +59,9 @@ def speed(result: dict[str, Any]) -> str:
     rows = []
     for machine, environment in zip(result["neural"], result["neural_environment"], strict=True):
         rows.append((f"neural, {machine['rows']} in a batch", *_speed_cells(machine, environment)))
+    half = result["neural_environment_bfloat16"]
+    name = f'neural, {half["rows"]} in a batch, `dtype="bfloat16"`'
+    rows.append((name, "", "", f"{half['steps_per_second']:,.0f}", ""))
     rows.append(("real bash", *_speed_cells(result["real"], result["real_environment"])))
     for processes, rate in result["real_processes"].items():
         if processes != "1":
@@ -102,7 +105,9 @@ def _calls_sentence(result: dict[str, Any]) -> str:
     early, late = flatness(result["episode_echo_ms"]).values()
     sentences = (
         "Steps/s count all of the time, commands that redraw the screen, too, which the median does not show.",
-        f"After a session, fork into 32 rows {calls['neural_fork_32']:.1f} ms, step {calls['neural_step_32']:.1f} ms;",
+        f"After a session, a step of 32 rows takes {calls['neural_step_32']:.1f} ms, a fork of one of them into 32",
+        f"{calls['neural_fork_32']:.1f} ms, with its first step, which copies what they remember,",
+        f"{calls['neural_fork_and_step_32']:.1f} ms;",
         f"reset of 32 rows {calls['neural_reset_32']:.2f} ms, of one real shell {calls['real_reset_1']:.1f} ms.",
         f"Along an episode of {len(result['episode_ms']):,} steps a step takes {first:.2f} ms at the start and",
         f"{last:.2f} ms at the end ([plot](docs/bench_flat.png)); a key that only echoes its",

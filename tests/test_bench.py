@@ -128,8 +128,12 @@ def test_bench_report_shows_and_writes_what_was_measured(result, tmp_path):
     assert json.loads((tmp_path / "docs" / "bench_terminal.json").read_text()) == result
     assert len((tmp_path / "docs" / "bench_terminal.json").read_text().splitlines()) < 120
     assert imageio.imread(tmp_path / "docs" / "bench_flat.png").std() > 1
+    half = result["neural_environment_bfloat16"]
+    assert half["rows"] == 32 and half["steps_per_second"] > 0 and "neural, bfloat16" in text
     table = readme_tables.speed(tmp_path)
     assert f"| {result['real']['ms_per_step']:.2f} |" in table and result["host"]["cpu"] in table
+    assert f'32 in a batch, `dtype="bfloat16"` |  |  | {half["steps_per_second"]:,.0f} |' in table
+    assert f"{result['calls_ms']['neural_fork_and_step_32']:.1f} ms" in table
 
 
 def test_flatness_compares_the_ends_of_an_episode():
