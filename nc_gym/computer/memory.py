@@ -65,8 +65,8 @@ class LogMemory:
         self.everyone = len(rows) == len(self.length)
         length = self.length[rows]
         longest = int(length.max()) + tokens
-        self._hold(min(longest, self.ring))
         self.used = min(longest, self.ring)
+        self._hold(self.used)
         self.position = length[:, None] + torch.arange(tokens, device=rows.device)  # (A, K)
         self.slots = self.position % self.ring
         self.mask = self._mask() if tokens > 1 or longest > self.limit or bool((length + 1 < longest).any()) else None
@@ -121,9 +121,8 @@ class LogMemory:
         """Returns a copy of some rows, cut to what they use."""
         length = self.length[rows]
         used = min(max(length.tolist(), default=1) or 1, self.ring)
-        keys, values = (
-            part[:, rows, :, :used] for part in (self.keys, self.values)
-        )  # index_select takes twice as long
+        # index_select over the second dimension takes twice as long
+        keys, values = (part[:, rows, :, :used] for part in (self.keys, self.values))
         return LogMemory(keys, values, self.taps[:, rows], length, self.limit, self.ring)
 
     def fork(self, row: int, n: int) -> LogMemory:
