@@ -9,6 +9,7 @@ from the line. The video is lossless (H.264 on RGB, between frames); checksums i
 from __future__ import annotations
 
 import base64
+import contextlib
 import errno
 import json
 import os
@@ -71,11 +72,13 @@ class ScreenWriter:
         self._path = path
         self._part = path.with_name(path.stem + ".part.mkv")
         self.checksum = 0
-        self._video = imageio_ffmpeg.write_frames(
-            str(self._part), (WIDTH, HEIGHT), pix_fmt_in="rgb24", pix_fmt_out="rgb24", fps=_FPS, codec="libx264rgb",
-            quality=None, output_params=_LOSSLESS, macro_block_size=1, ffmpeg_log_level="error",
-        )  # fmt: skip
-        self._video.send(None)
+        command = [
+            imageio_ffmpeg.get_ffmpeg_exe(), "-v", "quiet", "-y", "-f", "rawvideo", "-s", f"{WIDTH}x{HEIGHT}",
+            "-pix_fmt", "rgb24", "-r", str(_FPS), "-i", "-", "-an", "-vcodec", "libx264rgb", "-pix_fmt", "rgb24",
+            *_LOSSLESS, str(self._part),
+        ]  # fmt: skip
+        # A session of its own: Ctrl-C is for the recording, which then removes what is not whole.
+        self._ffmpeg = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
 
     def write(self, screen: NDArray[np.uint8]) -> None:
         """Appends a screen, uint8 (240, 320, 3).
@@ -86,30 +89,41 @@ class ScreenWriter:
         """
         data = np.ascontiguousarray(screen).tobytes()
         self.checksum = zlib.crc32(data, self.checksum)
+        assert self._ffmpeg.stdin is not None
         try:
-            self._video.send(data)
-        except OSError as error:  # its text is ffmpeg's whole command
-            self._require_room()
-            raise TraceError(f"ffmpeg ended while it wrote {self._part}; perhaps memory is short: try again") from error
+            self._ffmpeg.stdin.write(data)
+        except OSError as error:
+            self._end()
+            raise self._failure() from error
 
     def close(self) -> None:
         """Finishes the file.
 
         Raises:
             OSError: the disk is full.
+            TraceError: ffmpeg failed for another reason.
         """
-        self._video.close()
-        self._require_room()  # what ffmpeg could not write any more it does not tell
+        if self._end() != 0:
+            raise self._failure()
         os.replace(self._part, self._path)
-
-    def _require_room(self) -> None:
-        if shutil.disk_usage(self._part.parent).free < _LEAST_ROOM:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._part))
 
     def discard(self) -> None:
         """Removes what was written."""
-        self._video.close()
+        self._end()
         self._part.unlink(missing_ok=True)
+
+    def _end(self) -> int:
+        """Lets ffmpeg finish and returns its exit status."""
+        assert self._ffmpeg.stdin is not None
+        with contextlib.suppress(OSError):  # it has ended already
+            self._ffmpeg.stdin.close()
+        return self._ffmpeg.wait()
+
+    def _failure(self) -> Exception:
+        """Returns the error to raise when ffmpeg failed."""
+        if shutil.disk_usage(self._part.parent).free < _LEAST_ROOM:
+            return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._part))
+        return TraceError(f"ffmpeg failed while it wrote {self._part}; perhaps memory is short: try again")
 
 
 def write_trace(path: Path, trace: DesktopTrace, screens_checksum: int) -> None:
