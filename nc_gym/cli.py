@@ -174,7 +174,8 @@ def train(
     start: Annotated[Path | None, typer.Option(help="Weights folder to begin from. [default: random]")] = None,
     learning_rate: Annotated[float | None, typer.Option(min=0, help="The highest. [default: the recipe's]")] = None,
     decay_share: Annotated[
-        float | None, typer.Option(min=0.01, max=1, help="Of the minutes, in which the rate falls. [default: 0.5]")
+        float | None,
+        typer.Option(min=0.01, max=1, help="Of the minutes, in which the rate falls. [default: the recipe's]"),
     ] = None,
     tokens_per_step: Annotated[
         int | None, typer.Option(min=1, help="Of each process: events, or what they draw. [default: the recipe's]")

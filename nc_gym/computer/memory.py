@@ -35,14 +35,10 @@ class LogMemory:
         length: int64 (N,), tokens ever written; token i of a row is at slot i mod ``ring``.
         limit: how many tokens a token attends to, itself included.
         ring: slots in all: ``limit``, and so many more that a block of guesses overwrites nothing still needed.
-        shared: the N rows of ``keys`` and of ``values`` are one row, seen N times.
     """
 
-    def __init__(
-        self, keys: Tensor, values: Tensor, taps: Tensor, length: Tensor, limit: int, ring: int, shared: bool = False
-    ) -> None:
+    def __init__(self, keys: Tensor, values: Tensor, taps: Tensor, length: Tensor, limit: int, ring: int) -> None:
         self.keys, self.values, self.taps, self.length, self.limit, self.ring = keys, values, taps, length, limit, ring
-        self.shared = shared
 
     @classmethod
     def empty(cls, config: NeuralComputerConfig, rows: int, device: torch.device, dtype: torch.dtype) -> LogMemory:
@@ -83,14 +79,13 @@ class LogMemory:
     def _hold(self, tokens: int) -> None:
         """Makes room for ``tokens`` in buffers that are no other row's."""
         present = self.keys.shape[3]
-        if self.shared:
-            tokens = max(tokens, present + 1)  # a fork is cut to what it remembers, and is about to go on
+        if self.keys.stride(1) == 0:  # forked: one row, seen N times
+            tokens = max(tokens, present + 1)  # cut to what it remembers, and about to go on
         elif tokens <= present:
             return
         capacity = min(max(_FIRST_CAPACITY, 1 << (tokens - 1).bit_length()), self.ring)
         self.keys = _enlarged(self.keys, capacity)
         self.values = _enlarged(self.values, capacity)
-        self.shared = False
 
     def with_taps(self, layer: int, now: Tensor) -> Tensor:
         """Returns the inputs of the two tokens before the block and of the block ``now`` (A, K, d): (A, 2 + K, d)."""
@@ -129,7 +124,7 @@ class LogMemory:
         """Returns n rows that remember what ``row`` does; its keys and values are copied once, for all of them."""
         one = self.select(torch.tensor([row], device=self.length.device))
         keys, values = (part.expand(-1, n, -1, -1, -1) for part in (one.keys, one.values))
-        return LogMemory(keys, values, one.taps.repeat(1, n, 1, 1), one.length.repeat(n), self.limit, self.ring, n > 1)
+        return LogMemory(keys, values, one.taps.repeat(1, n, 1, 1), one.length.repeat(n), self.limit, self.ring)
 
     def assign(self, rows: Tensor, other: LogMemory) -> None:
         """Overwrites ``rows`` (A,) with the A rows of ``other``."""

@@ -42,17 +42,16 @@ class RuntimeState:
 
     def select(self, rows: Tensor) -> Self:
         """Returns an independent copy of the rows numbered ``rows`` (A,); a number may repeat."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        memory = values.pop("memory").select(rows)
-        # whole rows: here index_select is the faster way
-        return type(self)(**{name: tensor.index_select(0, rows) for name, tensor in values.items()}, memory=memory)
+        return self._copy(rows, self.memory.select(rows))
 
     def fork(self, row: int, n: int) -> Self:
         """Returns n independent copies of one row, whose memories share one past until they are written."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        memory = values.pop("memory").fork(row, n)
-        copies = {name: tensor[row : row + 1].repeat(n, *[1] * (tensor.dim() - 1)) for name, tensor in values.items()}
-        return type(self)(**copies, memory=memory)
+        return self._copy(torch.full((n,), row, device=self.codes.device), self.memory.fork(row, n))
+
+    def _copy(self, rows: Tensor, memory: LogMemory) -> Self:
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "memory"}
+        # of whole rows index_select is the faster way
+        return type(self)(**{name: tensor.index_select(0, rows) for name, tensor in values.items()}, memory=memory)
 
     def assign(self, rows: Tensor, other: RuntimeState) -> None:
         """Overwrites the rows numbered ``rows`` (A,), distinct, with the A rows of ``other``, of the same kind."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from nc_gym.traces.desktop_paper import write_csv, write_json
-from nc_gym.traces.desktop_trace import TraceError, read_screens, read_trace
+from nc_gym.traces.desktop_trace import read_screens, read_trace, require_new
 from nc_gym.video import VideoWriter
 
 FPS = 15  # of the paper's GUI recordings
@@ -32,9 +32,7 @@ def export_session(session: Path, out: Path, kind: str) -> tuple[Path, Path]:
         TraceError: the recording is incomplete, or a file is there already.
     """
     video, actions = out / f"{session.stem}.mp4", out / f"{session.stem}.{kind}"
-    for file in (video, actions):
-        if file.exists():
-            raise TraceError(f"{file} is there already and would be overwritten; choose another folder for --out")
+    require_new(video, actions)
     trace = read_trace(session)
     part = video.with_name(f"{session.stem}.part.mp4")
     try:

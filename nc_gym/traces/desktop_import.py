@@ -17,7 +17,7 @@ from nc_gym.machines.desktop_events import Event, position
 from nc_gym.machines.pointer import Sprite
 from nc_gym.traces.desktop_mix import USERS
 from nc_gym.traces.desktop_paper import Video, read_csv, read_json
-from nc_gym.traces.desktop_trace import DesktopTrace, ScreenWriter, TraceError, decode, write_trace
+from nc_gym.traces.desktop_trace import DesktopTrace, ScreenWriter, TraceError, decode, require_new, write_trace
 
 _READERS = {".csv": read_csv, ".json": read_json}
 _NOTHING = Sprite(np.zeros((1, 1, 4), np.uint8), (0, 0))
@@ -43,9 +43,7 @@ def import_session(video: Path, actions: Path, out: Path, user: str) -> Path:
     if actions.suffix not in _READERS:
         raise TraceError(f"{actions} is no action file; expected a .csv or a .json of the authors' data engine")
     path = out / f"{video.stem}.jsonl"
-    for file in (path, path.with_suffix(".mkv")):
-        if file.exists():  # perhaps the video itself
-            raise TraceError(f"{file} is there already and would be overwritten; choose another folder for --out")
+    require_new(path, path.with_suffix(".mkv"))  # perhaps the video itself
     film = _look(video)
     events = _READERS[actions.suffix](actions, film)
     if not events:

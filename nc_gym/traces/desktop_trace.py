@@ -40,6 +40,17 @@ class TraceError(ValueError):
     """A recording that cannot be read as a complete session of this desktop."""
 
 
+def require_new(*files: Path) -> None:
+    """Refuses to overwrite what is there.
+
+    Raises:
+        TraceError: one of ``files`` exists.
+    """
+    for file in files:
+        if file.exists():
+            raise TraceError(f"{file} is there already and would be overwritten; choose another folder for --out")
+
+
 @dataclass
 class DesktopTrace:
     """One recorded session without its screens.
