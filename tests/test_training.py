@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -28,6 +29,7 @@ import nc_gym.train
 from nc_gym.average import average
 from nc_gym.computer.batches import ShardError, TokenData, count_tiles, find_shards, tokenize_shard
 from nc_gym.computer.codec import TileCodec, fit_codec
+from nc_gym.computer.course import TokenCourse
 from nc_gym.computer.objective import coming_codes, corrupt, losses, noise_levels
 from nc_gym.computer.training import Recipe, Trainer, TrainingError, rate_scale
 from nc_gym.computer.weights import WeightsError
@@ -248,6 +250,28 @@ def test_batches_hold_every_session_once_padded(shards):
     assert seen == total
 
 
+def test_a_session_that_was_all_right_is_seen_again_in_a_quarter_of_the_passes(shards):
+    data = TokenData(shards, fitted(shards), max_tokens=10_000, workers=1)
+    data.note(np.arange(1, SESSIONS), np.ones(SESSIONS - 1, bool))  # all but the first
+    seen: Counter[int] = Counter()
+    for batch in data.batches(512, torch.Generator().manual_seed(0)):
+        seen.update(batch["session"].tolist())
+        if seen[0] == 101:  # one pass and its start
+            break
+    assert all(0.1 < seen[i] / 100 < 0.4 for i in range(1, SESSIONS))
+    data.note(np.array([1]), np.array([False]))
+    assert data.right.tolist() == [False, False] + [True] * (SESSIONS - 2)
+
+
+def test_training_notes_which_sessions_of_a_batch_were_all_right(shards):
+    data = TokenData(shards, fitted(shards), max_tokens=10_000, workers=1)
+    batch = data.batch([3, 1, 2])
+    right = torch.ones(int(batch["valid"].sum()), dtype=torch.bool)
+    right[int(batch["valid"][0].sum())] = False  # the first token of the second one
+    TokenCourse().note(data, batch, {"token_right_each": right})
+    assert data.right[1:4].tolist() == [False, True, True]
+
+
 def test_long_sessions_are_cut(shards):
     data = TokenData(shards, fitted(shards), max_tokens=20, workers=1)
     batch = data.batch([0, 1])
@@ -364,7 +388,8 @@ def test_two_processes_train_one_network(tmp_path, tiny_weights, traces):
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert json.loads((tmp_path / "run" / "weights" / "config.json").read_text())["training"]["processes"] == 2
+    facts = json.loads((tmp_path / "run" / "weights" / "config.json").read_text())["training"]
+    assert facts["processes"] == 2 and facts["sessions"] == SESSIONS
     before, after = (load_file(folder / "model.safetensors") for folder in (tiny_weights, tmp_path / "run" / "weights"))
     assert any(not torch.equal(before[name], after[name]) for name in before)
 

@@ -232,6 +232,24 @@ def test_a_mender_rubs_out_letters_that_one_or_two_stand_behind():
     assert near > 1.5 * SESSIONS
 
 
+def test_some_lines_of_a_mender_end_near_the_right_edge_of_the_screen():
+    chooser = CommandChooser(Random(1), "train", {"wide": 1.0})
+    lengths = [len(chooser.choose(Home())) for _ in range(SESSIONS)]
+    assert min(lengths) >= 31 and max(lengths) < 44 + 8 and sum(36 <= n <= 40 for n in lengths) > 0.2 * SESSIONS
+    assert MENDER_WEIGHTS["wide"] > 0.05 * sum(MENDER_WEIGHTS.values())
+
+
+def test_a_lister_lists_folders_of_many_files_whose_names_it_mistyped_at_times():
+    many = mistyped = 0
+    for events in sessions("lister", "train"):
+        home = Home()
+        mistyped += sum(KEYS[event] in ("Backspace", "Left") for event, _ in events)
+        for line in typed_lines(events):
+            many += line == "ls" and len(home.here) >= 4
+            home.run(line)
+    assert many > 2 * SESSIONS and mistyped > 8 * SESSIONS
+
+
 def test_a_user_of_folders_lists_them_full_and_empty_and_moves_things_into_them():
     full = empty = moved = 0
     for events in sessions("folders", "train"):

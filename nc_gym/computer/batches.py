@@ -28,6 +28,9 @@ _SHARD_ARRAYS = (
 )  # fmt: skip
 
 
+EASY_SHARE = 0.25  # of the sessions that were all right when last seen: so many are seen again in the next pass
+
+
 class ShardError(ValueError):
     """A folder of training shards cannot be used."""
 
@@ -198,6 +201,7 @@ class TokenData:
         self.lengths = np.minimum(lengths, max_tokens)
         self.max_tokens = max_tokens
         self.config = codec.config
+        self.right = np.zeros(len(self.sessions), bool)  # every token of it was predicted when it was last seen
 
     def batch(self, chosen: list[int]) -> Batch:
         """Returns the padded batch of the sessions with these numbers."""
@@ -217,10 +221,19 @@ class TokenData:
         valid = out.pop("valid")
         batch = {n: t.long() for n, t in out.items()}
         batch["code_in"] = torch.where(valid[..., None], batch["code_in"], self.config.num_codes)
-        return batch | {"valid": valid}
+        return batch | {"valid": valid, "session": torch.tensor(chosen)}
 
     def batches(self, tokens: int, generator: torch.Generator) -> Iterator[Batch]:
-        """Yields random batches of about ``tokens`` tokens without end; sessions of like length go together."""
+        """Yields random batches of about ``tokens`` tokens without end; sessions of like length go together.
+
+        Each pass takes the sessions that had a mistake when they were last seen, and ``EASY_SHARE`` of the others.
+        """
         while True:
-            for chosen in groups_of_like_length(self.lengths, tokens, generator):
-                yield self.batch(chosen)
+            again = torch.rand(len(self.sessions), generator=generator).numpy() < EASY_SHARE
+            sessions = np.flatnonzero(~self.right | again)
+            for chosen in groups_of_like_length(self.lengths[sessions], tokens, generator):
+                yield self.batch(sessions[chosen].tolist())
+
+    def note(self, sessions: NDArray[np.int64], right: NDArray[np.bool_]) -> None:
+        """Remembers of some sessions (B,) whether every token was predicted (B,)."""
+        self.right[sessions] = right

@@ -72,7 +72,10 @@ class TokenCourse:
         return objective.losses(net, batch, generator)
 
     def note(self, data: TokenData, batch: Batch, terms: dict[str, Tensor]) -> None:
-        """See ``Course``: all sessions are drawn alike."""
+        """See ``Course``."""
+        valid = batch["valid"]
+        right = torch.ones_like(valid).masked_scatter(valid, terms["token_right_each"]).all(-1)
+        data.note(batch["session"].cpu().numpy(), right.cpu().numpy())
 
     def probe(self, net: Any, data: TokenData, shard: Path, computer: NeuralComputer, steps: int) -> dict[str, float]:
         """See ``Course``."""

@@ -150,8 +150,11 @@ class Trainer:
         workers = max(1, torch.get_num_threads())
         with self.accelerator.main_process_first():  # the others read what it wrote
             self._load_codec()
-            self.data = self.course.data(shards, self.net, recipe.max_tokens, workers, rolled)
+            own = shards[self.accelerator.process_index :: self.accelerator.num_processes]
+            self.data = self.course.data(own or shards, self.net, recipe.max_tokens, workers, rolled)
             self.probe_data = self.course.data(held_out, self.net, recipe.max_tokens, workers)
+        counted = torch.tensor(len(self.data.sessions) if own else 0, device=self.accelerator.device)
+        self.sessions = int(self.accelerator.reduce(counted))  # of all processes: each learns from shards of its own
         self.dtype = fastest_dtype(self.accelerator.device)
         self.net.to(self.accelerator.device, self.dtype)
         self.net.codec.float()
@@ -235,7 +238,7 @@ class Trainer:
             "trained_minutes": round(self.minutes, 1),
             "steps": self.steps,
             "processes": self.accelerator.num_processes,
-            "sessions": len(self.data.sessions),
+            "sessions": self.sessions,
             "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}",
             "number_format": str(self.dtype).removeprefix("torch."),
         }  # fmt: skip

@@ -28,7 +28,7 @@ JOURNAL_WEIGHTS: Mapping[str, float] = {
     "redirect": 10, "append": 26, "overwrite": 3, "passed-on": 8, "cp": 6, "mv": 6, "touch": 4, "rm": 3, "ls": 8,
     "reread": 40, "clear": 1,
 }  # fmt: skip
-MENDER_WEIGHTS: Mapping[str, float] = {**GOAL_WEIGHTS, "echo": 60}
+MENDER_WEIGHTS: Mapping[str, float] = {**GOAL_WEIGHTS, "echo": 45, "wide": 15}
 FOLDER_WEIGHTS: Mapping[str, float] = {
     "mkdir": 11, "touch": 7, "redirect": 5, "append": 1, "into": 44, "visit": 26, "inside": 40, "ls": 6, "rm": 1.5,
     "rmdir": 1, "cd": 1.5, "mv": 2, "cp": 1, "pwd": 2, "reread": 4, "clear": 1, "nest": 1,
@@ -36,4 +36,8 @@ FOLDER_WEIGHTS: Mapping[str, float] = {
 SHELF_WEIGHTS: Mapping[str, float] = {
     "redirect": 44, "overwrite": 3, "append": 6, "passed-on": 12, "reread": 44, "rm": 1, "touch": 2, "ls": 4,
     "arithmetic": 2, "clear": 1,
+}  # fmt: skip
+LISTER_WEIGHTS: Mapping[str, float] = {
+    "touch": 10, "stock": 14, "redirect": 12, "append": 3, "mkdir": 5, "mv": 6, "cp": 6, "rm": 2, "rmdir": 1, "ls": 40,
+    "cat": 5, "cd": 2, "visit": 3, "clear": 1, "unknown": 2, "status": 2, "arithmetic": 2,
 }  # fmt: skip

@@ -45,6 +45,7 @@ class CommandChooser:
             "status": self._status, "unknown": self._unknown, "wait": lambda home: "cat",
             "nest": self._nest, "overwrite": self._overwrite, "passed-on": self._passed_on, "reread": self._reread,
             "gone": self._gone, "into": self._into, "visit": self._visit, "inside": self._inside,
+            "wide": self._wide, "stock": self._stock,
         }  # fmt: skip
 
     def choose(self, home: Home) -> str:
@@ -109,6 +110,13 @@ class CommandChooser:
 
     def _echo(self, home: Home) -> str:
         return f"echo {self._text()}"
+
+    def _wide(self, home: Home) -> str:
+        """Echoes so many words that the line ends near the screen's right edge, before or behind it."""
+        length, line = self.rng.randint(31, 44), f"echo {self.word()}"
+        while len(line) < length:
+            line += f" {self.word()}"
+        return line
 
     def _redirect(self, home: Home) -> str:
         files = home.files()
@@ -185,6 +193,10 @@ class CommandChooser:
     def _touch(self, home: Home) -> str:
         names = [self._new_name(home) for _ in range(weighted(self.rng, (1, 2), (75, 25)))]
         return "touch " + " ".join(names)
+
+    def _stock(self, home: Home) -> str:
+        """Makes three or four files at once, so that there is much to list."""
+        return "touch " + " ".join(self._new_name(home) for _ in range(self.rng.choice((3, 4))))
 
     def _rm(self, home: Home) -> str | None:
         folders = [name for name in home.folders() if home.here[name]]

@@ -19,6 +19,7 @@ from nc_gym.traces.command_weights import (
     GOAL_WEIGHTS,
     JOURNAL_WEIGHTS,
     LEDGER_WEIGHTS,
+    LISTER_WEIGHTS,
     MENDER_WEIGHTS,
     RECALL_WEIGHTS,
     SHELF_WEIGHTS,
@@ -32,7 +33,7 @@ from nc_gym.traces.words import Split, weighted
 
 USERS: tuple[str, ...] = (
     "goal", "recall", "typist", "short", "drill", "pieces", "archive", "ledger", "rambler", "mender", "journal",
-    "folders", "shelf",
+    "folders", "shelf", "lister",
 )  # fmt: skip
 DEFAULT_MIX: Mapping[str, float] = {"goal": 0.7, "recall": 0.2, "typist": 0.1}
 SHORT_STEPS = (40, 64)
@@ -60,6 +61,10 @@ SHELF_HABITS = Habits(
     slip=0.0, recall=0.12, blank=0.0, cancel=0.0, kill=0.0, complete=0.03, amend=0.0, longest_word=4, ups=_FAR_UP,
     alike=0.3,
 )  # fmt: skip
+LISTER_HABITS = Habits(
+    slip=0.03, recall=0.1, cancel=0.03, kill=0.03, complete=0.01, amend=0.12, longest_word=5, ups=_FAR_UP, near_end=0.6,
+    alike=0.3,
+)  # fmt: skip
 _GOALS: Mapping[str, tuple[Mapping[str, float], Habits]] = {
     "goal": (GOAL_WEIGHTS, GOAL_HABITS),
     "recall": (RECALL_WEIGHTS, GOAL_HABITS),
@@ -71,6 +76,7 @@ _GOALS: Mapping[str, tuple[Mapping[str, float], Habits]] = {
     "journal": (JOURNAL_WEIGHTS, JOURNAL_HABITS),
     "folders": (FOLDER_WEIGHTS, FOLDER_HABITS),
     "shelf": (SHELF_WEIGHTS, SHELF_HABITS),
+    "lister": (LISTER_WEIGHTS, LISTER_HABITS),
 }
 
 
@@ -87,10 +93,11 @@ def session_events(user: str, seed: int, index: int, split: Split, steps: int) -
             user overwrites, appends to, copies and renames files and reads any of them again, early or late; a "ledger"
             user does the same with empty files and short words and looks after nearly every change, and asks for files
             that are gone; a "rambler" joins pieces to lines of up to four rows; a "mender" makes a mistake in the
-            middle of most lines and repairs it, mostly near its end; a "journal" user adds line after line to its
-            files, copies and renames them, and reads them after nearly every change; a "folders" user makes two or
-            three folders, fills, lists and moves them, and removes some; a "shelf" user keeps several files of
-            different text and reads any of them, copies and their sources, too.
+            middle of most lines, some of them as wide as the screen, and repairs it, mostly near its end; a "journal"
+            user adds line after line to its files, copies and renames them, and reads them after nearly every change; a
+            "folders" user makes two or three folders, fills, lists and moves them, and removes some; a "shelf" user
+            keeps several files of different text and reads any of them, copies and their sources, too; a "lister" lists
+            folders of many files, some of whose names it mistyped first.
         seed: seed of the recording.
         index: number of the session in it.
         split: which words may be typed.
