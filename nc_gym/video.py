@@ -22,8 +22,11 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from numpy.typing import NDArray
 
+from nc_gym.ffmpeg import FramePipe
+
 Frame = NDArray[np.uint8]
 
+_H264 = ("-vcodec", "libx264", "-pix_fmt", "yuv420p", "-crf", "18")
 BLOCK = 16  # h.264 codes 16×16 blocks; frame sides are padded to multiples of it
 
 
@@ -47,37 +50,42 @@ class VideoWriter:
         self.frames = 0
         self._scale = int(scale)
         self._shape: tuple[int, ...] | None = None
+        self._fps, self._closed = fps, False
+        self._pipe: FramePipe | None = None  # from the first frame on, which says how large they are
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._writer: Any = imageio.get_writer(
-            self.path,
-            format="FFMPEG",
-            mode="I",
-            fps=fps,
-            codec="libx264",
-            quality=None,
-            pixelformat="yuv420p",
-            macro_block_size=1,  # imageio must not resize: text would blur
-            output_params=["-crf", "18"],
-        )
 
     def write(self, frame: Frame) -> None:
-        """Appends one frame, uint8 (H, W, 3); all frames of a video have one shape."""
+        """Appends one frame, uint8 (H, W, 3); all frames of a video have one shape.
+
+        Raises:
+            ValueError: another kind or size of frame, or the video is closed.
+            OSError: the disk is full.
+            FfmpegError: ffmpeg failed for another reason.
+        """
         frame = np.asarray(frame)
         if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
             raise ValueError(f"a frame is uint8 (H, W, 3), not {frame.dtype} {frame.shape}")
-        if self._writer is None:
+        if self._closed:
             raise ValueError(f"the video {self.path} is closed; open a new VideoWriter to write more frames")
         if self._shape is not None and frame.shape != self._shape:
             raise ValueError(f"this frame is {frame.shape}, the video's first one was {self._shape}; keep one size")
         self._shape = frame.shape
-        self._writer.append_data(pad(enlarge(frame, self._scale)))
+        frame = pad(enlarge(frame, self._scale))
+        if self._pipe is None:
+            self._pipe = FramePipe(self.path, frame.shape[:2], self._fps, _H264)
+        self._pipe.write(frame)
         self.frames += 1
 
     def close(self) -> None:
-        """Finishes the file; safe to call twice."""
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        """Finishes the file; safe to call twice.
+
+        Raises:
+            OSError: the disk is full.
+            FfmpegError: ffmpeg failed for another reason.
+        """
+        pipe, self._pipe, self._closed = self._pipe, None, True
+        if pipe is not None:
+            pipe.close()
 
     def __enter__(self) -> VideoWriter:
         return self

@@ -1,12 +1,16 @@
 """Videos are decoded again and compared with the frames that went in."""
 
+import errno
+
 import gymnasium as gym
 import imageio.v2 as imageio
 import imageio_ffmpeg
 import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from small_disk import small_disk
 
+from nc_gym.ffmpeg import FfmpegError
 from nc_gym.frames import draw_line, text_chars
 from nc_gym.video import RecordEpisodes, RecordVector, VideoWriter, fit, pad, read_frames, strip, tile
 
@@ -69,6 +73,30 @@ def test_a_video_survives_an_error_and_refuses_frames_of_another_size(tmp_path):
     assert len(decode(tmp_path / "a.mp4")[0]) == 1
     with pytest.raises(ValueError, match="closed"):
         video.write(np.zeros((16, 16, 3), np.uint8))
+
+
+@pytest.mark.parametrize("frames", [1, 60])
+def test_a_video_that_does_not_fit_on_the_disk_is_an_error_of_the_disk(tmp_path, frames):
+    """ffmpeg ends while it is written to, or, with few frames, only when the video is closed."""
+    rng = np.random.default_rng(0)
+    with small_disk(tmp_path / "disk", kilobytes=20) as disk:
+        with pytest.raises(OSError, match=r"No space left on device: '.*a\.mp4'") as raised:
+            with VideoWriter(disk / "a.mp4", fps=10) as video:
+                for _ in range(frames):
+                    video.write(rng.integers(0, 256, (240, 320, 3), np.uint8))
+        assert raised.value.errno == errno.ENOSPC
+
+
+def test_a_video_that_ffmpeg_cannot_write_is_an_error(tmp_path):
+    with pytest.raises(FfmpegError, match=r"ffmpeg failed while it wrote .*a\.unknown"):
+        with VideoWriter(tmp_path / "a.unknown", fps=10) as video:
+            video.write(np.zeros((32, 32, 3), np.uint8))
+
+
+def test_a_video_without_frames_is_no_file(tmp_path):
+    with VideoWriter(tmp_path / "a.mp4", fps=10):
+        pass
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("fps, scale, word", [(0, 1, "fps is 0"), (10, 0, "scale is 0"), (10, 1.5, "scale is 1.5")])

@@ -9,11 +9,8 @@ from the line. The video is lossless (H.264 on RGB, between frames); checksums i
 from __future__ import annotations
 
 import base64
-import contextlib
-import errno
 import json
 import os
-import shutil
 import subprocess
 import zlib
 from collections.abc import Iterator
@@ -25,6 +22,7 @@ import imageio_ffmpeg
 import numpy as np
 from numpy.typing import NDArray
 
+from nc_gym.ffmpeg import FramePipe
 from nc_gym.machines.desktop_events import HEIGHT, SIZES, WIDTH, Event
 from nc_gym.machines.pointer import Sprite, composite
 from nc_gym.machines.window import Window
@@ -32,8 +30,7 @@ from nc_gym.traces.lines import checksum, read_lines, write_whole
 
 FORMAT = "nc_gym desktop 1"
 _FPS = 10  # for players only: time is events
-_LEAST_ROOM = 64 * 1024  # bytes; with less ffmpeg's last block may not fit
-_LOSSLESS = ["-qp", "0", "-preset", "veryfast", "-threads", "1"]
+_LOSSLESS = ["-vcodec", "libx264rgb", "-pix_fmt", "rgb24", "-qp", "0", "-preset", "veryfast", "-threads", "1"]
 
 
 class TraceError(ValueError):
@@ -82,59 +79,33 @@ class ScreenWriter:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._part = path.with_name(path.stem + ".part.mkv")
+        self._pipe = FramePipe(self._part, (HEIGHT, WIDTH), _FPS, _LOSSLESS)
         self.checksum = 0
-        command = [
-            imageio_ffmpeg.get_ffmpeg_exe(), "-v", "quiet", "-y", "-f", "rawvideo", "-s", f"{WIDTH}x{HEIGHT}",
-            "-pix_fmt", "rgb24", "-r", str(_FPS), "-i", "-", "-an", "-vcodec", "libx264rgb", "-pix_fmt", "rgb24",
-            *_LOSSLESS, str(self._part),
-        ]  # fmt: skip
-        # A session of its own: Ctrl-C is for the recording, which then removes what is not whole.
-        self._ffmpeg = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
 
     def write(self, screen: NDArray[np.uint8]) -> None:
         """Appends a screen, uint8 (240, 320, 3).
 
         Raises:
             OSError: the disk is full.
-            TraceError: ffmpeg ended for another reason.
+            FfmpegError: ffmpeg ended for another reason.
         """
-        data = np.ascontiguousarray(screen).tobytes()
-        self.checksum = zlib.crc32(data, self.checksum)
-        assert self._ffmpeg.stdin is not None
-        try:
-            self._ffmpeg.stdin.write(data)
-        except OSError as error:
-            self._end()
-            raise self._failure() from error
+        self.checksum = zlib.crc32(np.ascontiguousarray(screen).data, self.checksum)
+        self._pipe.write(screen)
 
     def close(self) -> None:
         """Finishes the file.
 
         Raises:
             OSError: the disk is full.
-            TraceError: ffmpeg failed for another reason.
+            FfmpegError: ffmpeg failed for another reason.
         """
-        if self._end() != 0:
-            raise self._failure()
+        self._pipe.close()
         os.replace(self._part, self._path)
 
     def discard(self) -> None:
         """Removes what was written."""
-        self._end()
+        self._pipe.end()
         self._part.unlink(missing_ok=True)
-
-    def _end(self) -> int:
-        """Lets ffmpeg finish and returns its exit status."""
-        assert self._ffmpeg.stdin is not None
-        with contextlib.suppress(OSError):  # it has ended already
-            self._ffmpeg.stdin.close()
-        return self._ffmpeg.wait()
-
-    def _failure(self) -> Exception:
-        """Returns the error to raise when ffmpeg failed."""
-        if shutil.disk_usage(self._part.parent).free < _LEAST_ROOM:
-            return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._part))
-        return TraceError(f"ffmpeg failed while it wrote {self._part}; perhaps memory is short: try again")
 
 
 def write_trace(path: Path, trace: DesktopTrace, screens_checksum: int) -> None:
@@ -166,6 +137,11 @@ def read_trace(path: Path) -> DesktopTrace:
     Raises:
         TraceError: the file is truncated or damaged, or its screens have another size.
     """
+    return _read_session(path)[0]
+
+
+def _read_session(path: Path) -> tuple[DesktopTrace, int]:
+    """Returns a session and the checksum of its screens."""
     header, lines = _read_lines(path)
     try:
         pointer = tuple(header["pointer"])
@@ -179,9 +155,9 @@ def read_trace(path: Path) -> DesktopTrace:
             trace.pointers.append(tuple(line["pointer"]))
             if "windows" in line:
                 trace.windows[number] = [_window(entry) for entry in line["windows"]]
+        return trace, header["screens_crc32"]
     except (ValueError, LookupError, TypeError, zlib.error) as error:
         raise TraceError(_complaint(path, f"it cannot be parsed ({type(error).__name__}: {error})")) from error
-    return trace
 
 
 def _window(entry: dict[str, Any]) -> Window:
@@ -199,7 +175,7 @@ def read_screens(path: Path, pointer: bool = True) -> Iterator[NDArray[np.uint8]
     Raises:
         TraceError: the lines or the video are truncated or damaged.
     """
-    trace, header = read_trace(path), _read_lines(path)[0]
+    trace, expected = _read_session(path)
     seen, count = 0, 0
     for screen in decode(path.with_suffix(".mkv")):
         seen = zlib.crc32(screen.tobytes(), seen)
@@ -210,7 +186,7 @@ def read_screens(path: Path, pointer: bool = True) -> Iterator[NDArray[np.uint8]
                 composite(drawn, trace.sprites[shape], x, y)
             yield drawn
         count += 1
-    if count != len(trace.pointers) or seen != header["screens_crc32"]:
+    if count != len(trace.pointers) or seen != expected:
         raise TraceError(_complaint(path, f"its video holds {count} of {len(trace.pointers)} screens, or other ones"))
 
 
