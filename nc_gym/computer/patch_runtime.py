@@ -2,8 +2,8 @@
 
 A step feeds the event to the event log; h_t says where the pointer goes, which windows there are then and whether the
 screen changes at all. If it does, the scout looks at the framebuffer and names the patches that change, the painter
-says where each of their tiles comes from, and what must be drawn is denoised and snapped. What was painted and the
-window table are the log's next input. The pointer lies on top.
+says where each of their tiles may come from, and those where drawing may decide are denoised and snapped. What was
+painted and the window table are the log's next input. The pointer lies on top.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from torch import Tensor
 from nc_gym.computer.backing_store import compose
 from nc_gym.computer.boots import BootBank
 from nc_gym.computer.code_denoiser import certain_share, one_step_codes, posterior_mean
-from nc_gym.computer.painter import BACKED, DRAW, EARLIER, ECHO, KEEP, MOVE, RECALLS, Canvas, Paint
+from nc_gym.computer.mixture import Mixture, mix
+from nc_gym.computer.painter import Canvas
 from nc_gym.computer.patch_geometry import cut, moved_codes, tile_at, tiles_near
 from nc_gym.computer.patch_network import SPRITE_SIDE, PatchNetwork
 from nc_gym.computer.pointer_log import Outlook, PointerTokens
@@ -158,13 +159,13 @@ class PatchRuntime:
         )
         paint = net.painter(scouted, h, canvas)
         versions = torch.where(there[..., None], versions, c.num_codes)
-        drawn = self._sources(paint, kept, moved, backed[a, place], echoed, versions)
-        code = torch.where(drawn == -1, 0, drawn)
-        p, t = torch.nonzero(drawn == -1, as_tuple=True)
+        mixture = mix(paint, kept, moved, backed[a, place], echoed, versions, c.num_codes)
+        code = mixture.code
+        p, t = torch.nonzero(mixture.open, as_tuple=True)
         if len(p):
             slots = net.denoiser.slot_state(paint.state)
             some = zip(p.split(TILES_AT_ONCE), t.split(TILES_AT_ONCE), strict=True)
-            drawing = state, rows, codes, h, event, windows, slots, a, place
+            drawing = state, rows, codes, h, event, windows, slots, mixture, a, place
             code[p, t] = torch.cat([self._denoise(*drawing, *pt) for pt in some])
         changed = (code != kept).any(1)
         self._put(state, rows[a[changed]], place[changed], kept[changed], code[changed])
@@ -172,32 +173,13 @@ class PatchRuntime:
         done = net.changes(net.encoder(code[changed]), place[changed], a[changed], len(rows))
         state.changes[rows] = done.to(state.changes.dtype)
 
-    def _sources(
-        self, paint: Paint, kept: Tensor, moved: Tensor, backed: Tensor, echoed: Tensor, versions: Tensor
-    ) -> Tensor:
-        """Returns the code (P, 16) of every tile that some source shows already, -1 where it must be drawn.
-
-        ``num_codes`` stands for nothing: what a motion or an echo brings from beyond the screen, and versions that
-        never were.
-        """
-        share = paint.source.float().softmax(-1)
-        best = paint.recall.argmax(-1)  # (P, RECALLS)
-        patch = torch.arange(len(kept), device=kept.device)
-        earlier = (versions[patch, best[:, r]] for r in range(RECALLS))
-        shown = torch.stack([kept, moved, *earlier, backed, echoed], -1)  # (P, 16, 6)
-        share_of = share[..., [KEEP, MOVE, *range(EARLIER, EARLIER + RECALLS), BACKED, ECHO]]
-        agreed = ((shown[..., None] == shown[..., None, :]) * share_of[..., None, :]).sum(-1)  # of sources that agree
-        top, which = agreed.masked_fill(shown == self.config.num_codes, 0).max(-1)
-        code = shown.gather(-1, which[..., None])[..., 0]
-        return torch.where(share[..., DRAW] > top, -1, code)
-
     def _denoise(
         self, state: PatchState, rows: Tensor, codes: Tensor, h: Tensor, event: Tensor, windows: Tensor,
-        slots: Tensor, a: Tensor, place: Tensor, p: Tensor, t: Tensor,
+        slots: Tensor, mixture: Mixture, a: Tensor, place: Tensor, p: Tensor, t: Tensor,
     ) -> Tensor:  # fmt: skip
         """Denoises the tiles numbered ``t`` of the patches numbered ``p``; returns their codes (Q,)."""
         c, net = self.config, self.network
-        odds = net.code_odds(slots, h, codes, event, windows, a[p], place[p], p, t)
+        odds = mixture.log_odds(net.code_odds(slots, h, codes, event, windows, a[p], place[p], p, t), p, t)
         if self.sampler.denoise_steps == 1:
             return one_step_codes(odds, net.codec, self.certain)
         n, latents = rows[a[p]], net.codec.code_latents
