@@ -277,11 +277,114 @@ def test_an_arranger_holds_what_it_pulls_for_long_before_it_lets_go() -> None:
     windows = [Window("Term", 1, 17, 312, 192, False, True, 0, (8, 24, 192, 128))]  # maximised
     pulls = [plan for plan in (user.plan(windows) for _ in range(2000)) if plan and plan[-1].purpose == "pull Term"]
     assert len({pull[0].event[:2] for pull in pulls}) > 5  # the corner and places on the title
-    assert {len(pull) for pull in pulls} == {3, 5, 11, 35}
+    assert {len(pull) for pull in pulls} == {3, 5, 11, 35, 67}
     for pull in pulls:
         buttons = [BUTTONS[act.event[2]] for act in pull]
         assert buttons == ["left press", *["none"] * (len(pull) - 2), "left release"]
         assert len({act.event[:2] for act in pull[1:]}) == 1
+
+
+@pytest.mark.parametrize("name", ["errand", "tidy", "accountant"])
+def test_users_in_a_hurry_click_anywhere_on_an_entry_of_the_task_list_and_on_a_button(name: str) -> None:
+    windows = [Window("Edit", 48, 56, 232, 140, False, False, 0), Window("Calc", 128, 48, 184, 148, False, False, 1)]
+    user = make_user(name, 0, 0, "train")
+    rows = {act.event[1] for _ in range(400) for act in user.plan(windows) if act.purpose.startswith(("raise", "task"))}
+    assert {55, 56, 57, 58, 59} <= rows  # of 4 pixels; the panel has rows 54 to 59
+
+
+def test_buttons_of_titles_are_hit_in_many_places_by_users_in_a_hurry_and_in_the_middle_by_others() -> None:
+    windows = [Window("Term", 8, 24, 192, 128, False, True, 0)]
+
+    def places(name: str) -> set[tuple[int, int]]:
+        user = make_user(name, 0, 0, "train")
+        acts = [act for _ in range(3000) for act in user.plan(windows)]
+        clicks = [act for act in acts if act.purpose == "minimize Term" and BUTTONS[act.event[2]] == "left click"]
+        return {act.event[:2] for act in clicks}
+
+    middle = (8 + 192 - 40) // 4, (24 - 8) // 4
+    assert {place for place in places("goal") if place[1] < 50} == {middle}
+    spread = {place for place in places("arranger") if place[1] < 50}
+    assert len(spread) > 4 and all(abs(x - middle[0]) <= 2 and abs(y - middle[1]) <= 2 for x, y in spread)
+
+
+def test_a_waiting_user_at_times_holds_a_window_for_hundreds_of_events() -> None:
+    user = make_user("waiting", 0, 0, "train")
+    plans = [user.plan([Window("Term", 8, 24, 192, 128, False, True, 0)]) for _ in range(300)]
+    held = [plan for plan in plans if plan and plan[0].purpose == "hold Term"]
+    assert len(held) > 3 and max(map(len, held)) > 200
+    for plan in held:
+        assert BUTTONS[plan[0].event[2]] == "left press" and BUTTONS[plan[-1].event[2]] == "left release"
+
+
+def test_an_accountant_clicks_sums_of_single_digits_too_and_mixes_keys_and_clicks() -> None:
+    user = make_user("accountant", 0, 0, "train")
+    desk = Window("Calc", 128, 48, 184, 148, False, True, 0)
+    kinds, lengths = set(), []
+    for _ in range(400):
+        acts = user.plan([desk])
+        clicked = [act for act in acts if BUTTONS[act.event[2]] == "left click" and act.purpose == "compute"]
+        keys = [KEYS[act.event[3]] for act in acts if act.purpose == "compute"]
+        kinds.add((bool(clicked), "Enter" in keys))
+        if len(clicked) == len(acts) and len({act.purpose for act in acts}) == 1:
+            lengths.append(len(acts))
+    assert kinds >= {(True, True), (True, False), (False, True)}
+    assert lengths.count(4) > 0.25 * len(lengths)  # a + b =
+
+
+def test_a_typist_types_where_the_left_edge_cuts_the_window_and_into_narrow_ones() -> None:
+    user = make_user("typist", 0, 0, "train")
+    terminal = Window("Term", 60, 40, 192, 128, False, True, 0)
+    cut = narrow = 0
+    for _ in range(600):
+        acts = user.plan([terminal])
+        places = [(4 * act.event[0] + 2, BUTTONS[act.event[2]]) for act in acts]
+        if acts[-1].purpose == "move Term":
+            cut += places[-1][0] - places[0][0] < -60  # the window stood at 60
+        if acts[-1].purpose == "resize Term":
+            narrow += places[-1][0] - terminal.x < 172
+    assert cut > 20 and narrow > 10
+
+
+def test_a_writer_wraps_lines_moves_the_caret_and_opens_again_what_it_saved() -> None:
+    user = make_user("writer", 0, 0, "train")
+    windows = [Window("Edit", 48, 56, 232, 140, False, True, 0)]
+    plans = [user.plan(windows) for _ in range(300)]
+    purposes = [[act.purpose for act in plan] for plan in plans]
+    assert sum(names.count("type in Edit") for names in purposes) > 1500
+    assert sum(names == ["save in Edit", "close Edit", "open Edit"] for names in purposes) > 4
+    kinds = {name for names in purposes for name in names}
+    assert {"edit in Edit", "point in Edit", "resize Edit", "move Edit", "maximize Edit"} <= kinds
+
+
+def test_a_user_of_menus_right_clicks_on_everything_that_has_one() -> None:
+    user = make_user("menu", 0, 0, "train")
+    windows = [Window("Calc", 128, 48, 184, 148, False, True, 0)]
+    acts = [act for _ in range(400) for act in user.plan(windows)]
+    at = [act.event[:2] for act in acts if BUTTONS[act.event[2]] == "right click" and act.purpose == "open menu"]
+    titles = sum(32 <= x < 78 and 9 <= y <= 11 for x, y in at)
+    contents = sum(32 <= x < 78 and 12 <= y < 49 for x, y in at)
+    entries = sum(y >= 54 for _, y in at)
+    assert min(titles, contents, entries, len(at) - titles - contents - entries) > 15
+    assert {"choose in menu", "cancel menu", "look at menu"} <= {act.purpose for act in acts}
+
+
+def test_a_fumbler_does_other_things_while_it_holds_the_button() -> None:
+    user = make_user("fumbler", 0, 0, "train")
+    windows = [Window("Term", 8, 24, 192, 128, False, True, 0)]
+    held = [plan for plan in (user.plan(windows) for _ in range(400)) if plan and plan[0].purpose == "fumble"]
+    assert len(held) > 100
+    between = [act for plan in held for act in plan[1:-1]]
+    assert all(BUTTONS[plan[0].event[2]] == "left press" for plan in held)
+    assert sum(act.event[3] > 0 for act in between) > 50  # keys
+    assert {"left click", "right click", "none"} <= {BUTTONS[act.event[2]] for act in between}
+
+
+def test_an_arranger_buries_a_window_that_the_screen_cuts_and_raises_it_again() -> None:
+    user = make_user("arranger", 0, 0, "train")
+    windows = [Window("Edit", 48, 56, 232, 140, False, False, 0), Window("Term", 60, 24, 192, 128, False, True, 1)]
+    names = [[act.purpose for act in user.plan(windows)] for _ in range(400)]
+    buried = ["move Term"] * 3 + ["raise Edit", "maximize Edit", "raise Term"]
+    assert names.count(buried) > 5
 
 
 @pytest.mark.parametrize("split", ["train", "eval"])

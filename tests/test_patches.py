@@ -86,6 +86,29 @@ def test_training_is_not_always_told_the_true_image_of_the_pointer():
     assert patch_mistakes.known_sprites(sprites, None) is sprites
 
 
+def test_training_does_not_always_see_the_true_tiles_under_the_pointer():
+    rng = np.random.default_rng(0)
+    near = np.arange(10_000)[:, None] * 25 + np.arange(25)
+    known = patch_mistakes.known_tiles(near, -near, rng)
+    wrong = known != near
+    assert 0.10 < wrong.any(1).mean() < 0.13
+    earlier = known[wrong] < 0
+    assert 0.4 < earlier.mean() < 0.6  # the others are some event's, in the same place beside the pointer
+    assert (known[wrong][~earlier] % 25 == near[wrong][~earlier] % 25).all()
+    assert wrong[wrong.any(1)].mean() < 0.7  # not all of them at once, as a rule
+
+
+def test_only_training_that_shall_bear_mistakes_sees_wrong_tiles(shard):
+    data = PatchData([shard], tiny_desktop().network, 1000, workers=1)
+    true, again = (data.batch([0, 1, 2], 9, torch.Generator().manual_seed(seed))["near"] for seed in (0, 1))
+    assert torch.equal(true, again)
+    stale = torch.stack(
+        [data.batch([0, 1, 2], 9, torch.Generator().manual_seed(s), stale=True)["near"] for s in range(20)]
+    )
+    share = (stale != true).any(-1).float().mean()
+    assert 0.0 < share < patch_mistakes.MISSEEN
+
+
 def test_events_of_a_kind_that_goes_wrong_are_painted_more_often(shard):
     data = PatchData([shard], tiny_desktop().network, 1000, workers=1)
     kinds = data.batch([0, 1, 2], 3000, torch.Generator().manual_seed(0))["kind"].numpy()  # of all events

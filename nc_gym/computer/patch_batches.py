@@ -20,7 +20,15 @@ from nc_gym.computer.codec import fit_codec
 from nc_gym.computer.difficulty import Difficulty
 from nc_gym.computer.objective import Batch
 from nc_gym.computer.patch_geometry import tiles_near
-from nc_gym.computer.patch_mistakes import MOST_STALE, RECENT, known_sprites, known_tables, stale_patches
+from nc_gym.computer.patch_mistakes import (
+    FADED,
+    MOST_STALE,
+    RECENT,
+    known_sprites,
+    known_tables,
+    known_tiles,
+    stale_patches,
+)
 from nc_gym.computer.patch_network import PatchNetwork
 from nc_gym.computer.patches import PatchFile, link_patches, read_patch_shard
 from nc_gym.computer.window_table import BOXES
@@ -150,7 +158,13 @@ class PatchData:
         pointers = np.concatenate([file.pointer0[s : s + 1, :2], events[:, :2]]).astype(np.int64)
         sprites = np.concatenate([file.pointer0[s : s + 1, 2], file.sprite[first : first + T]])
         patch, inner, inside = (x.numpy() for x in tiles_near(c, torch.from_numpy(events[:, :2])))
-        near = file.codes[file.state[shown[np.arange(T)[:, None], patch]], inner]
+
+        def tiles(when: NDArray) -> NDArray:
+            return np.where(inside, file.codes[file.state[shown[when[:, None], patch]], inner], c.num_codes)
+
+        near = tiles(np.arange(T))
+        if stale:
+            near = known_tiles(near, tiles((np.arange(T) - rng.integers(1, FADED + 1, T)).clip(0)), rng)
         counts = file.goal_hi[first : first + T] - file.goal_lo[first : first + T]
         windows = file.windows[first : first + T]
         known = known_tables(file.said[first : first + T], rng if stale else None)
@@ -166,7 +180,7 @@ class PatchData:
             "before": pointers[:-1],
             "sprite_in": known_sprites(sprites[:-1], rng if stale else None),
             "sprite": sprites[1:],
-            "near": np.where(inside, near, c.num_codes),
+            "near": near,
             "motion": file.motion[first : first + T],
             "changes": (counts > 0).astype(np.int64),
             "windows": windows,

@@ -1,9 +1,8 @@
-"""Seven desktop users that keep no human pace, as environments and agents do.
+"""Desktop users that keep no human pace, as environments and agents do, and mostly handle windows.
 
 One is in a hurry: throws windows in one jump, opens the next program at once. One does nothing for hundreds of events.
-One works at the keyboard: writes files and reads them again, adds and subtracts numbers, wherever the pointer is. One
-keeps to the calculator. One types into xterms, often what bash complains about. One opens windows only to close them
-again, so that it shows which one comes next. One arranges windows: sizes, drops, maximises, minimises, restores them.
+One opens windows only to close them again, so that it shows which one comes next. One arranges windows: sizes, drops,
+maximises, minimises, restores them. One opens every menu there is. One does other things while it holds the button.
 """
 
 from __future__ import annotations
@@ -14,9 +13,9 @@ from nc_gym.machines.desktop_events import HEIGHT, WIDTH
 from nc_gym.machines.window import Window
 from nc_gym.traces.desktop_hand import Act
 from nc_gym.traces.desktop_users import LAUNCHERS, PANEL_TOP, GoalUser
-from nc_gym.traces.words import random_sum, random_word, unknown_command
+from nc_gym.traces.words import random_word
 
-_MOST_WINDOWS = 4
+MOST_WINDOWS = 4
 
 
 class ErrandUser(GoalUser):
@@ -29,11 +28,11 @@ class ErrandUser(GoalUser):
         if kind < 0.04:
             for _ in range(self.rng.randint(8, 40)):
                 self._hand.press("noop", "idle")
-        elif len(windows) < _MOST_WINDOWS and kind < (0.35 if shown else 0.8):
+        elif len(windows) < MOST_WINDOWS and kind < (0.35 if shown else 0.8):
             self._launch()
         elif shown and kind < 0.55:
             self._throw(shown[-1])
-            if self.rng.random() < 0.5 and len(windows) < _MOST_WINDOWS:
+            if self.rng.random() < 0.5 and len(windows) < MOST_WINDOWS:
                 self._launch()
         elif shown and kind < 0.62:
             self._hand.press("Alt-F4", f"close {shown[-1].title}")
@@ -55,6 +54,15 @@ class ErrandUser(GoalUser):
         """Clicks on a window's entry in the task list without any way there."""
         self._hand.do(*self._entry(window), "left click", purpose=f"raise {window.title}")
 
+    def _entry(self, window: Window) -> tuple[int, int]:
+        """See ``GoalUser``: anywhere on the entry, not only at half its height, as those may click who see squares."""
+        return super()._entry(window)[0], self.rng.randrange(220, 238)
+
+    def _button(self, window: Window, place: int) -> tuple[int, int]:
+        """See ``GoalUser``: anywhere on the button."""
+        x, y = super()._button(window, place)
+        return x + self.rng.randint(-5, 5), y + self.rng.randint(-5, 5)
+
     def _on_title(self, window: Window) -> tuple[int, int]:
         """Returns a pixel of a window's title, left of its buttons; it may be off the screen or under other windows."""
         return window.x + self.rng.randrange(4, max(8, window.width - 56)), window.y - 8
@@ -65,10 +73,18 @@ class ErrandUser(GoalUser):
 
     def _throw(self, window: Window, at_once: bool = False) -> None:
         """Presses on a title, jumps anywhere, releases there; ``at_once``, the release itself is the jump."""
-        at = self._on_title(window)
+        self._jump(window, self._on_title(window), self._anywhere(), at_once)
+
+    def _throw_off(self, window: Window) -> None:
+        """Throws a window so that the screen's left edge cuts it."""
+        left = -self.rng.randrange(8, max(9, min(104, window.width - 64)))
+        grip = self.rng.randrange(4 - left, max(5 - left, window.width - 56))
+        self._jump(window, (window.x + grip, window.y - 8), (left + grip, self._anywhere()[1]))
+
+    def _jump(self, window: Window, at: tuple[int, int], to: tuple[int, int], at_once: bool = False) -> None:
+        """Drags a window from ``at``, if that is on the screen, to ``to``."""
         if not (0 <= at[0] < WIDTH and 0 <= at[1] < HEIGHT):
             return
-        to = self._anywhere()
         acts = [(at, "left press"), (to, "none"), (to, "left release")]
         for (x, y), button in acts[::2] if at_once else acts:
             self._hand.do(x, y, button, purpose=f"move {window.title}")
@@ -81,100 +97,18 @@ class WaitingUser(GoalUser):
         """See ``GoalUser``."""
         if self.rng.random() > 0.08:
             return super().plan(windows)
+        held = windows[-1] if windows and not windows[-1].minimized and self.rng.random() < 0.4 else None
+        if held is not None:
+            x, y = held.x + self.rng.randrange(4, max(8, held.width - 56)), held.y - 8
+            self._hand.do(x, y, "left press", purpose=f"hold {held.title}")
+            if self.rng.random() < 0.7:
+                self._hand.do(
+                    x + self.rng.randint(-60, 60), y + self.rng.randint(-40, 40), purpose=f"hold {held.title}"
+                )
         for _ in range(self.rng.randint(40, 400)):
             self._hand.press("noop", "idle")
-        return self._hand.taken()
-
-
-class ClerkUser(ErrandUser):
-    """A user in a hurry that mostly notes words in files, reads them, and computes."""
-
-    def plan(self, windows: Sequence[Window]) -> list[Act]:
-        """See ``GoalUser``."""
-        shown = [window for window in windows if not window.minimized]
-        desks = [window for window in windows if window.title != "Edit"]
-        kind = self.rng.random()
-        if not desks or (kind < 0.14 and len(windows) < _MOST_WINDOWS):
-            self._launch()
-        elif shown and kind < 0.22:
-            self._throw(shown[-1])
-        elif shown and kind < 0.27:
-            self._hand.press("Alt-F4", f"close {shown[-1].title}")
-        else:
-            window = self.rng.choice(desks)
-            if not window.active:
-                self._raise_at_once(window)
-            self._note() if window.title == "Term" else self._sums()
-        return self._hand.taken()
-
-    def _note(self) -> None:
-        """Writes a word to a file and reads that file or an earlier one; now and then on a cleared screen."""
-        lines = ["clear"] if self.rng.random() < 0.15 else []
-        for _ in range(self.rng.choice((0, 1, 1, 1, 2))):
-            self._files.append(self._word())
-            lines.append(f"echo {self._word()} > {self._files[-1]}")
-        if self._files:
-            lines.append(f"cat {self._files[-1] if self.rng.random() < 0.7 else self.rng.choice(self._files)}")
-        for line in lines:
-            self._hand.type(line + "\n", "type in Term")
-
-    def _word(self) -> str:
-        """Returns a word, more often than elsewhere a short one, as a task's."""
-        return random_word(self.rng, self.split, longest=self.rng.choice((2, 3, 4, 7)))
-
-    def _sums(self) -> None:
-        """Types one or more sums or differences, each over the last one's result; half of them of single digits."""
-        for _ in range(self.rng.randint(1, 3)):
-            below = self.rng.choice((10, 100))  # whoever learns to add begins with small numbers
-            self._hand.type(random_sum(self.rng, self.split, below) + "\n", "compute")
-
-
-class AccountantUser(ClerkUser):
-    """A clerk that hardly leaves the calculator, typing there or clicking on its buttons."""
-
-    def plan(self, windows: Sequence[Window]) -> list[Act]:
-        """See ``GoalUser``."""
-        if self.rng.random() < 0.1:
-            return super().plan(windows)
-        calculators = [window for window in windows if window.title == "Calc"]
-        if not calculators:
-            self._launch("Calc")
-        elif not calculators[-1].active:
-            self._raise_at_once(calculators[-1])
-        elif self.rng.random() < 0.6:
-            self._sums()
-        else:
-            self._compute(calculators[-1])
-        return self._hand.taken()
-
-
-class TypistUser(ClerkUser):
-    """A clerk that types into xterms of all sizes and places, often what bash complains about."""
-
-    def plan(self, windows: Sequence[Window]) -> list[Act]:
-        """See ``GoalUser``."""
-        terminals = [window for window in windows if window.title == "Term"]
-        kind = self.rng.random()
-        if not terminals:
-            self._launch("Term")
-        elif not terminals[-1].active:
-            self._raise_at_once(terminals[-1])
-        elif kind < 0.12:
-            self.rng.choice((self._throw, self._resize, self._maximize))(terminals[-1])
-        elif kind < 0.16 and len(windows) < _MOST_WINDOWS:
-            self._launch()
-        elif kind < 0.18:
-            self._hand.press("Alt-F4", "close Term")
-        elif kind < 0.4:
-            self._command(terminals[-1])
-        elif kind < 0.55:
-            self._note()
-        else:
-            word = self._word()
-            if self._files and self.rng.random() < 0.45:
-                word = self.rng.choice(self._files)  # or cat and rm would always complain
-            line = self.rng.choice((f"cat {word}", f"rm {word}", unknown_command(self.rng, self.split)))
-            self._hand.type(line + "\n", "type in Term")
+        if held is not None:
+            self._hand.do(*self._hand.at, "left release", purpose=f"hold {held.title}")
         return self._hand.taken()
 
 
@@ -221,18 +155,83 @@ class ArrangerUser(ErrandUser):
             self._minimize(self.rng.choice(shown), shown)
         elif kind < 0.88:
             self._close(shown[-1], shown)
+        elif kind < 0.94 and len(shown) > 1:
+            self._bury(shown[-1], shown[-2])
         else:
             return super().plan(windows)
         return self._hand.taken()
+
+    def _bury(self, window: Window, other: Window) -> None:
+        """Throws a window half off the screen, covers it with another one, maximised, and raises it again."""
+        self._throw_off(window)
+        self._raise_at_once(other)
+        self._hand.do(*self._button(other, 1), "left click", purpose=f"maximize {other.title}")
+        self._raise_at_once(window)
 
     def _pull(self, window: Window) -> None:
         """Drags the title or the lower right corner anywhere, a maximised window's, too; may hold it there for long."""
         at = window.x + window.width + 1, window.y + window.height + 1
         to = at[0] - self.rng.randint(-40, 140), at[1] - self.rng.randint(-30, 90)
-        if self.rng.random() < 0.3:
+        if self.rng.random() < 0.5:
             at, to = self._on_title(window), self._anywhere()
         self._hand.do(*at, "left press", purpose=f"pull {window.title}")
         self._hand.do(*to, purpose=f"pull {window.title}")
-        for _ in range(self.rng.choice((0, 0, 0, 2, 8, 32))):
+        for _ in range(self.rng.choice((0, 0, 0, 2, 8, 32, 64))):
             self._hand.press("noop", "hold")
         self._hand.do(*to, "left release", purpose=f"pull {window.title}")
+
+
+class MenuUser(ErrandUser):
+    """A user in a hurry that right-clicks wherever something opens a menu, looks at it, and chooses or cancels."""
+
+    def plan(self, windows: Sequence[Window]) -> list[Act]:
+        """See ``GoalUser``."""
+        shown = [window for window in windows if not window.minimized]
+        if self.rng.random() < 0.4 or not shown:
+            return super().plan(windows)
+        window = self.rng.choice(shown)
+        inside = window.x + self.rng.randrange(window.width), window.y + self.rng.randrange(window.height)
+        root = self.rng.randrange(WIDTH), self.rng.randrange(PANEL_TOP)
+        x, y = self.rng.choice((root, inside, self._on_title(window), self._on_title(window), self._entry(window)))
+        self._hand.do(x, y, "right click", purpose="open menu")
+        for _ in range(self.rng.randint(0, 3)):
+            self._hand.do(x + self.rng.randrange(4, 80), y + self.rng.randint(-100, 100), purpose="look at menu")
+        if self.rng.random() < 0.6:
+            down = self.rng.choice((-1, 1)) * self.rng.randrange(6, 120)  # a menu near the bottom opens upwards
+            self._hand.do(x + self.rng.randrange(4, 60), y + down, "left click", purpose="choose in menu")
+        else:
+            self._hand.do(self.rng.randrange(WIDTH), self.rng.randrange(HEIGHT), "left click", purpose="cancel menu")
+        return self._hand.taken()
+
+
+class FumblerUser(ErrandUser):
+    """A user in a hurry that presses on a title, a border or an entry and does other things before it lets go."""
+
+    def plan(self, windows: Sequence[Window]) -> list[Act]:
+        """See ``GoalUser``."""
+        shown = [window for window in windows if not window.minimized]
+        if self.rng.random() < 0.5 or not shown:
+            return super().plan(windows)
+        window = self.rng.choice(shown)
+        corner = window.x + window.width + 1, window.y + window.height + 1
+        at = self.rng.choice((self._on_title(window), self._on_title(window), corner, self._entry(window)))
+        self._hand.do(*at, "left press", purpose="fumble")
+        for _ in range(self.rng.randint(1, 4)):
+            self._fumble(room=len(windows) < MOST_WINDOWS)
+        to = at if self.rng.random() < 0.4 else self._anywhere()
+        self._hand.do(*to, "left release", purpose="fumble")
+        return self._hand.taken()
+
+    def _fumble(self, room: bool) -> None:
+        """Does something that one does not do while a button is held; opens windows only if there is ``room``."""
+        kind = self.rng.random()
+        if kind < 0.25:
+            self._hand.press(random_word(self.rng, self.split)[0], "fumble")
+        elif kind < 0.4:
+            self._hand.press(self.rng.choice(("Alt-Tab", "Enter", "Up", "Backspace", "Alt-F4")), "fumble")
+        elif kind < 0.6:
+            self._hand.do(*self._anywhere(), purpose="fumble")
+        else:
+            x, y = self.rng.choice((*LAUNCHERS.values(), self._anywhere()) if room else (self._anywhere(),))
+            button = self.rng.choice(("left click", "left click", "right click", "left press", "double click"))
+            self._hand.do(x, y, button, purpose="fumble")

@@ -20,11 +20,14 @@ class Hand:
 
     Args:
         rng: the session's random stream.
+
+    Attributes:
+        at: where the pointer is.
     """
 
     def __init__(self, rng: Random) -> None:
         self._rng = rng
-        self._at = (WIDTH // 2, HEIGHT // 2)
+        self.at = (WIDTH // 2, HEIGHT // 2)
         self._acts: list[Act] = []
 
     def taken(self) -> list[Act]:
@@ -34,12 +37,12 @@ class Hand:
 
     def do(self, x: int, y: int, button: str = "none", key: str = "noop", purpose: str = "point") -> None:
         """Does one event at pixel (x, y), or at the screen's edge if that lies outside."""
-        self._at = (min(max(x, 0), WIDTH - 1), min(max(y, 0), HEIGHT - 1))
-        self._acts.append(Act(event(*self._at, button, key), purpose))
+        self.at = (min(max(x, 0), WIDTH - 1), min(max(y, 0), HEIGHT - 1))
+        self._acts.append(Act(event(*self.at, button, key), purpose))
 
     def go(self, x: int, y: int) -> None:
         """Moves towards pixel (x, y), with some stops on the way; the event that follows arrives there."""
-        start, count = self._at, self._rng.choice((0, 0, 0, 1, 1, 2, 3))
+        start, count = self.at, self._rng.choice((0, 0, 0, 1, 1, 2, 3))
         for stop in range(1, count + 1):
             share = stop / (count + 1)
             on_x = round(start[0] + (x - start[0]) * share) + self._rng.randint(-6, 6)
@@ -53,7 +56,7 @@ class Hand:
 
     def press(self, key: str, purpose: str) -> None:
         """Presses a key where the pointer is."""
-        self.do(*self._at, key=key, purpose=purpose)
+        self.do(*self.at, key=key, purpose=purpose)
 
     def type(self, text: str, purpose: str) -> None:
         """Types ``text``; now and then a wrong letter comes out and is taken back."""

@@ -7,15 +7,8 @@ from functools import partial
 from random import Random
 from typing import TypeAlias
 
-from nc_gym.traces.desktop_errands import (
-    AccountantUser,
-    ArrangerUser,
-    ClerkUser,
-    ErrandUser,
-    TidyUser,
-    TypistUser,
-    WaitingUser,
-)
+from nc_gym.traces.desktop_clerks import AccountantUser, ClerkUser, TypistUser, WriterUser
+from nc_gym.traces.desktop_errands import ArrangerUser, ErrandUser, FumblerUser, MenuUser, TidyUser, WaitingUser
 from nc_gym.traces.desktop_users import GoalUser, RandomUser
 from nc_gym.traces.mix import check_user, draw_user
 from nc_gym.traces.words import Split
@@ -33,6 +26,9 @@ _MAKERS: Mapping[str, Callable[[Random, Split], DesktopUser]] = {
     "arranger": ArrangerUser,
     "accountant": AccountantUser,
     "typist": TypistUser,
+    "writer": WriterUser,
+    "menu": MenuUser,
+    "fumbler": FumblerUser,
 }
 USERS = tuple(_MAKERS)
 DEFAULT_MIX: Mapping[str, float] = {"goal": 0.8, "slow": 0.1, "fast": 0.1}

@@ -127,6 +127,10 @@ class GoalUser:
         """Returns a pixel of a window's entry in the task list."""
         return 117 + 64 * window.task + self.rng.randrange(8, 56), 228
 
+    def _button(self, window: Window, place: int) -> tuple[int, int]:
+        """Returns a pixel of a button of a window's title: 0 is close, 1 maximise, 2 minimise."""
+        return window.x + window.width - 8 - 16 * place, window.y - 8
+
     def _raise(self, shown: Sequence[Window]) -> None:
         window = self.rng.choice(shown[:-1])
         place = self._point_in(window, shown, title=self.rng.random() < 0.5 or window.title == "Calc")
@@ -157,7 +161,7 @@ class GoalUser:
 
     def _minimize(self, window: Window, shown: Sequence[Window]) -> None:
         if window is shown[-1] and self.rng.random() < 0.8:
-            self._hand.click(window.x + window.width - 40, window.y - 8, f"minimize {window.title}")
+            self._hand.click(*self._button(window, 2), f"minimize {window.title}")
         elif window is shown[-1]:
             self._task(window, "minimize")
         else:
@@ -165,7 +169,7 @@ class GoalUser:
 
     def _maximize(self, window: Window) -> None:
         if self.rng.random() < 0.5:
-            self._hand.click(window.x + window.width - 24, window.y - 8, f"maximize {window.title}")
+            self._hand.click(*self._button(window, 1), f"maximize {window.title}")
         else:
             self._hand.click(window.x + 20, window.y - 8, f"maximize {window.title}", "double click")
 
@@ -173,7 +177,7 @@ class GoalUser:
         if window is not shown[-1]:
             self._raise(shown)
         elif self.rng.random() < 0.7:
-            self._hand.click(window.x + window.width - 8, window.y - 8, f"close {window.title}")
+            self._hand.click(*self._button(window, 0), f"close {window.title}")
         else:
             self._hand.press("Alt-F4", f"close {window.title}")
 
@@ -219,6 +223,10 @@ class GoalUser:
             self._hand.do(window.x + 60, window.y + 16, purpose="compute")
             self._hand.type(text.replace("C", " ").replace("=", "\n"), "compute")
             return
+        self._click_keys(window, text)
+
+    def _click_keys(self, window: Window, text: str) -> None:
+        """Clicks on the calculator's keys, where they are as long as it has its first size."""
         for char in text:
             row = next(i for i, keys in enumerate(_CALCULATOR) if char in keys)
             x = window.x + 4 + 36 * _CALCULATOR[row].index(char) + self.rng.randrange(6, 26)
