@@ -79,4 +79,7 @@ class FramePipe:
         """Returns the error to raise when ffmpeg failed."""
         if shutil.disk_usage(self.path.parent).free < _LEAST_ROOM:
             return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
-        return FfmpegError(f"ffmpeg failed while it wrote {self.path}; perhaps memory is short: try again")
+        return FfmpegError(
+            f"ffmpeg failed while it wrote {self.path}; check that the folder can be written to, that the name ends as "
+            "a video's does (.mp4, .mkv), and that memory is not short"
+        )

@@ -34,6 +34,7 @@ class VideoWriter:
     """Streams frames into one mp4 file (h.264, yuv420p); only the current frame is in memory.
 
     The file is closed by ``close()`` or on leaving the ``with`` block, also after an error: what was written plays.
+    Without any frame there is no file.
 
     Args:
         path: the mp4 file; missing folders are created.
@@ -203,14 +204,16 @@ class RecordEpisodes(gym.Wrapper[Any, Any, Any, Any]):
         return obs, reward, terminated, truncated, info
 
     def close(self) -> None:
-        """Finishes a running video, then closes the environment."""
-        self._finish()
-        super().close()
+        """Finishes a running video, then closes the environment, also where the video fails."""
+        try:
+            self._finish()
+        finally:
+            super().close()
 
     def _finish(self) -> None:
-        if self._video is not None:
-            self._video.close()
-            self._video = None
+        video, self._video = self._video, None
+        if video is not None:
+            video.close()
 
 
 class RecordVector(VectorWrapper):
@@ -254,9 +257,11 @@ class RecordVector(VectorWrapper):
         return obs, rewards, terminations, truncations, info
 
     def close(self, **kwargs: Any) -> None:
-        """Finishes the video, then closes the environments."""
-        self._video.close()
-        super().close(**kwargs)
+        """Finishes the video, then closes the environments, also where the video fails."""
+        try:
+            self._video.close()
+        finally:
+            super().close(**kwargs)
 
     def _write(self, info: dict[str, Any]) -> None:
         frames = [np.asarray(frame, dtype=np.uint8) for frame in self.env.render() or ()]

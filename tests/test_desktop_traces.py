@@ -285,7 +285,7 @@ def test_an_arranger_holds_what_it_pulls_for_long_before_it_lets_go() -> None:
 
 
 @pytest.mark.parametrize("name", ["errand", "tidy", "accountant"])
-def test_users_in_a_hurry_click_anywhere_on_an_entry_of_the_task_list_and_on_a_button(name: str) -> None:
+def test_users_in_a_hurry_click_anywhere_on_an_entry_of_the_task_list(name: str) -> None:
     windows = [Window("Edit", 48, 56, 232, 140, False, False, 0), Window("Calc", 128, 48, 184, 148, False, False, 1)]
     user = make_user(name, 0, 0, "train")
     rows = {act.event[1] for _ in range(400) for act in user.plan(windows) if act.purpose.startswith(("raise", "task"))}

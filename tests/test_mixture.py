@@ -1,4 +1,4 @@
-"""A tile shows the likeliest code of all its sources together, copies and drawing."""
+"""A tile's odds are those of all its sources together, copies and drawing."""
 
 from __future__ import annotations
 

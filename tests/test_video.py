@@ -10,7 +10,7 @@ import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from small_disk import small_disk
 
-from nc_gym.ffmpeg import FfmpegError
+from nc_gym.ffmpeg import FfmpegError, FramePipe
 from nc_gym.frames import draw_line, text_chars
 from nc_gym.video import RecordEpisodes, RecordVector, VideoWriter, fit, pad, read_frames, strip, tile
 
@@ -147,6 +147,25 @@ def test_an_error_in_a_step_leaves_a_playable_video(tmp_path):
     with pytest.raises(RuntimeError, match="boom"):
         env.step(1)
     assert levels(decode(tmp_path / "nc_gym-episode-0.mp4")[0]) == [0, 1]
+
+
+def test_an_environment_is_closed_although_its_video_fails(tmp_path, monkeypatch):
+    closed = []
+    monkeypatch.setattr(Counter, "close", lambda self: closed.append(self))
+
+    def fail(self):
+        self.end()
+        raise FfmpegError("no more")
+
+    monkeypatch.setattr(FramePipe, "close", fail)
+    for env in (
+        RecordEpisodes(Counter(), tmp_path),
+        RecordVector(SyncVectorEnv([Counter], copy=False), tmp_path / "vector.mp4"),
+    ):
+        env.reset(seed=0)
+        with pytest.raises(FfmpegError, match="no more"):
+            env.close()
+    assert len(closed) == 2
 
 
 def test_an_environment_without_frames_is_refused(tmp_path):

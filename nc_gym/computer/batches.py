@@ -26,9 +26,7 @@ _FIELDS = tuple(f.name for f in fields(TokenSession))
 _SHARD_ARRAYS = (
     "tiles", "screen0", "starts", "events", "delta_starts", "delta_pos", "delta_tile", "family", "families",
 )  # fmt: skip
-
-
-EASY_SHARE = 0.25  # of the sessions that were all right when last seen: so many are seen again in the next pass
+_EASY_SHARE = 0.25  # of the sessions that were all right when last seen: so many are seen again in the next pass
 
 
 class ShardError(ValueError):
@@ -226,10 +224,10 @@ class TokenData:
     def batches(self, tokens: int, generator: torch.Generator) -> Iterator[Batch]:
         """Yields random batches of about ``tokens`` tokens without end; sessions of like length go together.
 
-        Each pass takes the sessions that had a mistake when they were last seen, and ``EASY_SHARE`` of the others.
+        Each pass takes the sessions that had a mistake when they were last seen, and ``_EASY_SHARE`` of the others.
         """
         while True:
-            again = torch.rand(len(self.sessions), generator=generator).numpy() < EASY_SHARE
+            again = torch.rand(len(self.sessions), generator=generator).numpy() < _EASY_SHARE
             sessions = np.flatnonzero(~self.right | again)
             for chosen in groups_of_like_length(self.lengths[sessions], tokens, generator):
                 yield self.batch(sessions[chosen].tolist())

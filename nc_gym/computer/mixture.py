@@ -1,8 +1,9 @@
-"""Which code a tile shows, given where the painter says it may come from: the likeliest one of the whole mixture.
+"""What a tile may show, given where the painter says it comes from: the mixture of all its sources.
 
-A tile's code is drawn from p(code) = sum_copies share * [the copy shows it] + share_draw * odds_draw(code), the
-likelihood that training maximises (``patch_objective.losses``). In: the painter's shares and what each copy shows. Out:
-the code where no drawn one can be likelier, and for the other tiles log p, from which the denoiser goes on.
+p(code) = sum_copies share * [the copy shows it] + share_draw * odds_draw(code), the likelihood that training maximises
+(``patch_objective.losses``), but for the earlier states: here each recall has its likeliest one instead of all. In: the
+painter's shares and what each copy shows. Out: the likeliest code where nothing that is drawn can be likelier, and
+log p of the other tiles, by which the denoiser denoises them.
 """
 
 from __future__ import annotations

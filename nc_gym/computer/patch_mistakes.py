@@ -16,8 +16,8 @@ MOST_STALE = 6  # up to so many of those that
 RECENT = 4  # so many events before drew: what a wrong scout or painter leaves behind is where things happen
 MISSED = 0.03  # of the changes of the window table, which up to RECENT later events have not seen
 UNSURE = 0.1  # of the events begin with another image of the pointer than the true one
-MISSEEN = 0.12  # of the events see other tiles under the pointer than the true ones: half of these
-FADED = 8  # up to so many events old, the others those of any event
+MISSEEN = 0.12  # of the events see some tiles under the pointer that are not there now: half of these events see those
+FADED = 8  # of up to so many events before, the other half those of any event
 
 
 def stale_patches(
@@ -69,8 +69,8 @@ def known_tables(said: NDArray[np.uint8], rng: np.random.Generator | None) -> ND
 def known_tiles(near: NDArray, earlier: NDArray, rng: np.random.Generator) -> NDArray:
     """Returns the tiles under the pointer before each event of a session (T, n), given the true ones.
 
-    Of some events, some or all are what they were ``earlier`` (T, n), or what another event saw; or a button that was
-    drawn away would be none: a network that reads its own screen follows it blindly (docs/design-notes.md).
+    Some events see some or all as they were ``earlier`` (T, n), or as another event sees them. A network that only ever
+    saw true ones would take its own mistakes there for true (docs/design-notes.md).
     """
     T = len(near)
     wrong = np.where(rng.random((T, 1)) < 0.5, earlier, rng.permutation(near))

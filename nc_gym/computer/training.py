@@ -150,11 +150,12 @@ class Trainer:
         workers = max(1, torch.get_num_threads())
         with self.accelerator.main_process_first():  # the others read what it wrote
             self._load_codec()
-            own = shards[self.accelerator.process_index :: self.accelerator.num_processes]
-            self.data = self.course.data(own or shards, self.net, recipe.max_tokens, workers, rolled)
+            first, step = self.accelerator.process_index, self.accelerator.num_processes
+            own = shards[first::step]  # one without any takes the first process's first, which is in the cache by now
+            self.data = self.course.data(own or shards[:1], self.net, recipe.max_tokens, workers, rolled[first::step])
             self.probe_data = self.course.data(held_out, self.net, recipe.max_tokens, workers)
         counted = torch.tensor(len(self.data.sessions) if own else 0, device=self.accelerator.device)
-        self.sessions = int(self.accelerator.reduce(counted))  # of all processes: each learns from shards of its own
+        self.sessions = int(self.accelerator.reduce(counted))  # of all processes: each learns from files of its own
         self.dtype = fastest_dtype(self.accelerator.device)
         self.net.to(self.accelerator.device, self.dtype)
         self.net.codec.float()

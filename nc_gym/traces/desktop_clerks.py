@@ -12,7 +12,7 @@ from nc_gym.machines.desktop_events import WIDTH
 from nc_gym.machines.window import Window
 from nc_gym.traces.desktop_errands import MOST_WINDOWS, ErrandUser
 from nc_gym.traces.desktop_hand import Act
-from nc_gym.traces.desktop_users import PANEL_TOP
+from nc_gym.traces.desktop_users import CALCULATOR_WIDTH, PANEL_TOP
 from nc_gym.traces.words import random_sum, random_word, unknown_command, weighted
 
 
@@ -73,8 +73,8 @@ class AccountantUser(ClerkUser):
             self._raise_at_once(calculators[-1])
         elif self.rng.random() < 0.06:
             self.rng.choice((self._resize, self._maximize))(calculators[-1])
-        elif self.rng.random() < 0.5:
-            self._sums()
+        elif self.rng.random() < (0.5 if calculators[-1].width == CALCULATOR_WIDTH else 0.85):
+            self._sums()  # its keys stand elsewhere once it has another size
         else:
             self._compute(calculators[-1])
         return self._hand.taken()
@@ -121,7 +121,7 @@ class TypistUser(ClerkUser):
         return self._hand.taken()
 
     def _line(self) -> str:
-        """Returns a command, mostly one that bash complains about."""
+        """Returns a command, often one that bash complains about."""
         word = self._word()
         if self._files and self.rng.random() < 0.45:
             word = self.rng.choice(self._files)  # or cat and rm would always complain
@@ -144,11 +144,13 @@ class WriterUser(ErrandUser):
 
     def plan(self, windows: Sequence[Window]) -> list[Act]:
         """See ``GoalUser``."""
-        editors = [window for window in windows if window.title == "Edit" and not window.minimized]
+        editors = [window for window in windows if window.title == "Edit"]
         kind = self.rng.random()
-        if not editors:
+        if not editors and len(windows) < MOST_WINDOWS:
             self._launch("Edit")
-        elif not editors[-1].active or editors[-1] is not windows[-1]:
+        elif not editors:
+            self._hand.press("Alt-F4", "make room for Edit")
+        elif not editors[-1].active or editors[-1].minimized:
             self._raise_at_once(editors[-1])
         elif kind < 0.5:
             words = [random_word(self.rng, self.split) for _ in range(self.rng.randint(1, 4))]

@@ -162,7 +162,7 @@ class ArrangerUser(ErrandUser):
         return self._hand.taken()
 
     def _bury(self, window: Window, other: Window) -> None:
-        """Throws a window half off the screen, covers it with another one, maximised, and raises it again."""
+        """Throws a window half off the screen, covers it with another one, maximised unless it was, and raises it."""
         self._throw_off(window)
         self._raise_at_once(other)
         self._hand.do(*self._button(other, 1), "left click", purpose=f"maximize {other.title}")
@@ -196,7 +196,7 @@ class MenuUser(ErrandUser):
         self._hand.do(x, y, "right click", purpose="open menu")
         for _ in range(self.rng.randint(0, 3)):
             self._hand.do(x + self.rng.randrange(4, 80), y + self.rng.randint(-100, 100), purpose="look at menu")
-        if self.rng.random() < 0.6:
+        if self.rng.random() < 0.6 and len(windows) < MOST_WINDOWS:  # a choice may open one more
             down = self.rng.choice((-1, 1)) * self.rng.randrange(6, 120)  # a menu near the bottom opens upwards
             self._hand.do(x + self.rng.randrange(4, 60), y + down, "left click", purpose="choose in menu")
         else:
@@ -216,8 +216,8 @@ class FumblerUser(ErrandUser):
         corner = window.x + window.width + 1, window.y + window.height + 1
         at = self.rng.choice((self._on_title(window), self._on_title(window), corner, self._entry(window)))
         self._hand.do(*at, "left press", purpose="fumble")
-        for _ in range(self.rng.randint(1, 4)):
-            self._fumble(room=len(windows) < MOST_WINDOWS)
+        for turn in range(self.rng.randint(1, 4)):
+            self._fumble(room=len(windows) + 2 * turn + 1 < MOST_WINDOWS)  # a double click opens two
         to = at if self.rng.random() < 0.4 else self._anywhere()
         self._hand.do(*to, "left release", purpose="fumble")
         return self._hand.taken()

@@ -58,10 +58,10 @@ def import_session(video: Path, actions: Path, out: Path, user: str) -> Path:
     try:
         for frame in decode(video):
             screens.write(frame)
+        screens.close()
     except BaseException:
         screens.discard()
         raise
-    screens.close()
     write_trace(path, _trace(video, actions, events, user), screens.checksum)
     return path
 

@@ -109,6 +109,9 @@ class _Session:
         self._shapes: list[int] = []
         self._trace = DesktopTrace(info, [self._pointer()])
         self._video = ScreenWriter(self.path.with_suffix(".mkv"))
+
+    def start(self) -> None:
+        """Notes the first screen."""
         self._video.write(self._screen)
 
     def next_act(self) -> Act:
@@ -165,6 +168,7 @@ def _record(batch: Batch, packages: Mapping[str, str]) -> tuple[int, list[int]]:
         try:
             for row, index in enumerate(batch.indices):
                 sessions.append(_Session(batch.recording, index, packages, machine, row))
+                sessions[-1].start()
             for _ in range(batch.recording.steps):
                 acts = [session.next_act() for session in sessions]
                 machine.step(np.array([act.event for act in acts], np.int64), everyone)

@@ -19,6 +19,7 @@ PANEL_TOP = HEIGHT - 24
 LAUNCHERS = {"Term": (56, 228), "Calc": (80, 228), "Edit": (104, 228)}
 _MENU = (20, 228)
 _MENU_ROWS = ("Term", "Calc", "Edit")
+CALCULATOR_WIDTH = 184  # when it opens
 _CALCULATOR = ("789/C", "456*(", "123-)", "0.n+=")
 _MOST_WINDOWS = 3
 _LINES: tuple[tuple[str, int], ...] = (
