@@ -37,5 +37,5 @@ def _row(aim: Aim) -> str:
 
 def missed_aims(aims: Sequence[Aim]) -> str:
     """Says which aims are missed, and where the reasons stand."""
-    names = ", ".join(aim.name for aim in aims if not aim.met)
-    return f"Aims that it misses: {names or 'none'}. What was tried, and why the shipped weights miss aims: {_REASONS}."
+    names = ", ".join(aim.name for aim in aims if not aim.met) or "none"
+    return f"Aims that it misses: {names}. What was tried, and where the shipped weights fall short: {_REASONS}."
