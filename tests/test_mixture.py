@@ -39,6 +39,18 @@ def test_the_odds_are_those_of_copies_and_drawing_together():
     torch.testing.assert_close(log_odds.exp(), likelihoods(share, shown, odds)[p, t])
 
 
+def test_a_drawn_code_is_settled_only_where_it_has_its_share_of_the_whole():
+    mixture, share, shown = random_mixture()
+    odds = 4 * torch.randn(P, 16, K, generator=torch.Generator().manual_seed(1))
+    p, t = torch.nonzero(torch.ones(P, 16), as_tuple=True)
+    code, settled = mixture.settled(odds[p, t], p, t, 0.6)
+    likelihood = likelihoods(share, shown, odds)[p, t]
+    likelihood /= likelihood.sum(-1, keepdim=True)
+    assert settled.any() and (~settled).any()
+    assert (likelihood[torch.arange(len(p)), code] > 0.6)[settled].all()
+    assert torch.equal(likelihood.argmax(-1)[settled], code[settled])
+
+
 def test_a_tile_whose_code_is_settled_has_the_likeliest_one_whatever_would_be_drawn():
     mixture, share, shown = random_mixture()
     assert mixture.open.any() and (~mixture.open).any()

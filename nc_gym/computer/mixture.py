@@ -28,6 +28,19 @@ class Mixture:
     code: Tensor  # (P, 16) the likeliest code of the copies alone
     open: Tensor  # (P, 16) whether another code may be likelier once it is known what would be drawn
 
+    def settled(self, drawn: Tensor, p: Tensor, t: Tensor, certain: float) -> tuple[Tensor, Tensor]:
+        """Returns the code that would be drawn (Q,), and whether drawing alone gives it more than ``certain`` of p (Q,).
+
+        Args:
+            drawn: log odds (Q, K) of the codes if they are drawn.
+            p: which patch.
+            t: which of its 16 tiles.
+            certain: share of p.
+        """
+        most, code = drawn.softmax(-1).max(-1)
+        draw = self.draw[p, t]
+        return code, draw * most > certain * (draw + self.share[p, t].sum(-1))
+
     def log_odds(self, drawn: Tensor, p: Tensor, t: Tensor) -> Tensor:
         """Returns log p (Q, K) of the tiles numbered ``t`` (Q,) of the patches numbered ``p`` (Q,).
 

@@ -179,9 +179,13 @@ class PatchRuntime:
     ) -> Tensor:  # fmt: skip
         """Denoises the tiles numbered ``t`` of the patches numbered ``p``; returns their codes (Q,)."""
         c, net = self.config, self.network
-        odds = mixture.log_odds(net.code_odds(slots, h, codes, event, windows, a[p], place[p], p, t), p, t)
+        odds = net.code_odds(slots, h, codes, event, windows, a[p], place[p], p, t)
         if self.sampler.denoise_steps == 1:
-            return one_step_codes(odds, net.codec, self.certain)
+            code, settled = mixture.settled(odds, p, t, self.certain)
+            q = torch.nonzero(~settled)[:, 0]  # few
+            code[q] = one_step_codes(mixture.log_odds(odds[q], p[q], t[q]), net.codec, self.certain)
+            return code
+        odds = mixture.log_odds(odds, p, t)
         n, latents = rows[a[p]], net.codec.code_latents
         row, column = tile_at(c, place[p], t)
         noise = row_noise(state.seeds[n], state.clock[n] * c.num_tiles + row * c.tile_columns + column, c.latent_dim)
