@@ -29,7 +29,7 @@ class Mixture:
     open: Tensor  # (P, 16) whether another code may be likelier once it is known what would be drawn
 
     def settled(self, drawn: Tensor, p: Tensor, t: Tensor, certain: float) -> tuple[Tensor, Tensor]:
-        """Returns the code that would be drawn (Q,), and whether drawing alone gives it more than ``certain`` of p (Q,).
+        """Returns the code that would be drawn (Q,), and whether drawing alone gives it over ``certain`` of p (Q,).
 
         Args:
             drawn: log odds (Q, K) of the codes if they are drawn.
