@@ -261,6 +261,23 @@ def test_close_leaves_no_process_and_no_file_behind() -> None:
     assert sorted(os.listdir("/proc/self/fd")) == files
 
 
+def test_key_that_the_terminal_refuses_for_a_moment_is_typed_again(
+    machine: BashTerminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, refused = os.write, []
+
+    def busy(file: int, data: bytes) -> int:
+        if len(refused) < 2:
+            refused.append(data)
+            raise BlockingIOError
+        return write(file, data)
+
+    monkeypatch.setattr(os, "write", busy)
+    machine.step(np.array([KEY_INDEX["a"]]), ONE)
+    assert refused == [b"a", b"a"]
+    assert machine.output() == [b"a"]
+
+
 def test_shells_run_where_file_numbers_are_above_a_thousand() -> None:
     """As with some two hundred rows: select takes none above 1,023."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

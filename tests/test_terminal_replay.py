@@ -81,6 +81,7 @@ def test_fifty_recorded_sessions_replay_identically() -> None:
             for count, (event, (screen, chars, cursors, output)) in enumerate(zip(events, recorded, strict=True)):
                 machine.step(np.array([event]), ONE)
                 where = f"session {seed}, event {count} ({KEYS[event]}): {output} then {machine.output()}"
+                where += f"; recorded next: {[later[3] for later in recorded[count + 1 : count + 3]]}"
                 assert machine.output() == output, where
                 assert (machine.chars() == chars).all() and (machine.cursors() == cursors).all(), where
                 assert (machine.screens() == screen).all(), where

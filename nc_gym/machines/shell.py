@@ -26,6 +26,7 @@ _SAMPLE_AFTER = 0.02  # seconds after which the processor time of a command is f
 _IDLE_SAMPLES = 3  # looks that must find everything asleep
 _SPINS = 40
 _NAP = 0.001
+_TRIES = 20  # naps in which a terminal that takes no key may begin to take one
 _TICKS = os.sysconf("SC_CLK_TCK")
 # Numbers of the system calls (read, pselect6) in which a program waits for its terminal.
 _SYSCALLS = {"x86_64": (b"0", b"270"), "aarch64": (b"63", b"72")}
@@ -79,13 +80,19 @@ class Shell:
 
     def write(self, data: bytes) -> None:
         """Types ``data`` and begins a new wait; what the terminal's queue has no room for is lost, as on a real one."""
+        if data:
+            self._type(data)
         self._started, self._looked, self._idle = time.perf_counter(), 0.0, 0
         self._processor: float | None = None
-        if data:
+
+    def _type(self, data: bytes) -> None:
+        """Writes to the terminal. The kernel also refuses for a moment when it has no memory at hand for a buffer."""
+        for _ in range(_TRIES):
             try:
                 os.write(self.master, data)
+                return
             except BlockingIOError:
-                pass
+                time.sleep(_NAP)
 
     def read(self, size: int) -> bytes:
         """Returns the output that is there, at most ``size`` bytes, without waiting."""
