@@ -27,6 +27,7 @@ _IDLE_SAMPLES = 3  # looks that must find everything asleep
 _SPINS = 40
 _NAP = 0.001
 _TRIES = 20  # naps in which a terminal that takes no key may begin to take one
+_SILENCE = 0.001  # seconds after which it is believed that a key shows nothing
 _TICKS = os.sysconf("SC_CLK_TCK")
 # Numbers of the system calls (read, pselect6) in which a program waits for its terminal.
 _SYSCALLS = {"x86_64": (b"0", b"270"), "aarch64": (b"63", b"72")}
@@ -84,6 +85,11 @@ class Shell:
             self._type(data)
         self._started, self._looked, self._idle = time.perf_counter(), 0.0, 0
         self._processor: float | None = None
+        self._typed = bool(data)
+
+    def just_typed(self) -> bool:
+        """Tells whether a key was typed so short a time ago that its answer may still come."""
+        return self._typed and time.perf_counter() - self._started < _SILENCE
 
     def _type(self, data: bytes) -> None:
         """Writes to the terminal. The kernel also refuses for a moment when it has no memory at hand for a buffer."""
@@ -253,6 +259,8 @@ def settle(shells: Mapping[int, Shell], caps: Mapping[int, float]) -> tuple[dict
         for row, shell in list(pending.items()):
             done = shell.waits_for_input()
             output[row] += shell.read(OUTPUT_CAP - len(output[row]))
+            if done and not output[row] and shell.just_typed():
+                continue
             full = len(output[row]) == OUTPUT_CAP
             if full or (not done and ((turns % 20 == 19 and not shell.alive()) or shell.overdue(caps[row]))):
                 late.add(row)
