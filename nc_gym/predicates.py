@@ -2,7 +2,7 @@
 
 A card writes a predicate as a table, for example ``{ after = "~$ ls", has = ["{file}"] }``. Rows that a long line fills
 to the edge are joined with the next one. What stands on the row of the cursor is still being typed; only ``prompt``
-looks at it.
+looks at it. A row that is full to the edge but whose next one begins with a prompt was a whole line.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 PROMPT = re.compile(r"^(?:~|/|[\w.-]+)\$ ?")  # bash shows the name of the working folder
+_SHOWN_PROMPT = re.compile(r"^(?:~|/|[\w.-]+)\$ ")  # in a row whose trailing blanks are there
 
 
 @dataclass(frozen=True)
@@ -120,11 +121,11 @@ def text_view(chars: NDArray[np.uint8], cursor: NDArray[np.int64]) -> TextView |
 
 
 def join_wrapped(rows: Sequence[str]) -> list[str]:
-    """Joins rows that are full to the edge with the next one, and strips trailing blanks."""
+    """Joins rows that are full to the edge with the next one unless that is a prompt's; strips trailing blanks."""
     lines: list[str] = []
     joins = False
     for row in rows:
-        lines = [*lines[:-1], lines[-1] + row] if joins else [*lines, row]
+        lines = [*lines[:-1], lines[-1] + row] if joins and not _SHOWN_PROMPT.match(row) else [*lines, row]
         joins = row[-1] != " "
     return [line.rstrip() for line in lines]
 

@@ -59,6 +59,15 @@ def test_rows_filled_to_the_edge_are_one_line() -> None:
     assert text_view(grid, np.array([3, 3])) == TextView(["~$ echo abcd", "abcd"], "~$        ", 3)
 
 
+def test_a_line_that_just_fits_is_not_joined_with_the_prompt_below_it() -> None:
+    grid = np.full((4, 10), ord(" "), np.uint8)
+    for row, text in enumerate(("0123456789", "ab$ pwd", "/home/a/ab", "ab$ ")):
+        grid[row, : len(text)] = np.frombuffer(text.encode(), np.uint8)
+    view = text_view(grid, np.array([3, 4]))
+    assert view is not None and list(view.lines) == ["0123456789", "ab$ pwd", "/home/a/ab"]
+    assert Predicate(after="ab$ pwd", line="/home/a/ab").holds(view)
+
+
 def test_a_screen_without_a_cursor_says_nothing() -> None:
     assert text_view(np.full((4, 10), ord(" "), np.uint8), np.array([-1, -1])) is None
 
