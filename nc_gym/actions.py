@@ -3,8 +3,9 @@
 With "keys" (terminal) or "pointer" (desktop) an action is one event. With "words" it is a word of the card's small
 vocabulary, sent as a whole: a text, a named key, a click at a place, or a *slot*: a word that the agent sees, whatever
 it is. ``instruction:K`` types the K-th word of the banner, ``screen:K`` (terminal) the K-th word of the last line above
-the cursor, as the reader read it from the pixels of either machine. A slot with no word behind it is masked, and types
-nothing. Every event that an action sends is judged, and the rewards add up.
+the cursor, as the reader read it from the pixels of either machine. A slot with no word behind it, or with one longer
+than ``LONGEST`` (a batch waits for whoever types most), is masked, and types nothing. Every event that an action sends
+is judged, and the rewards add up.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ PRESETS = {"terminal": ("keys", "words"), "desktop": ("pointer", "words")}
 """The presets of each kind of computer; the first is the one in which an action is an event."""
 INSTRUCTION_SLOTS = 8
 SCREEN_SLOTS = 4
+LONGEST = 12  # letters of a word that a slot types
 _WORD = re.compile("[A-Za-z0-9]+")
 
 
@@ -167,5 +169,5 @@ def slot_words(instruction: str, chars: NDArray[np.uint8], cursor_row: int) -> l
 
 
 def _padded(text: str, count: int) -> list[str]:
-    words = _WORD.findall(text)[:count]
+    words = [word if len(word) <= LONGEST else "" for word in _WORD.findall(text)[:count]]
     return words + [""] * (count - len(words))

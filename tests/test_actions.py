@@ -84,6 +84,7 @@ def test_slots_are_the_words_of_the_banner_and_of_the_line_above_the_cursor() ->
         "Go", "to", "ab", "then", "x", "", "", "", "ab", "1", "cd", "e"
     ]  # fmt: skip
     assert slot_words("", chars, 1) == [""] * 8 + ["ls", "", "", ""]
+    assert slot_words("abcdefghijkl abcdefghijklm x", chars, 0)[:4] == ["abcdefghijkl", "", "x", ""]  # one is too long
     assert slot_words("", chars, 0) == slot_words("", chars, -1) == [""] * 12
 
 
