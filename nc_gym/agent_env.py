@@ -47,19 +47,20 @@ class EnvSetting:
         if self.env not in known:
             raise ValueError(f"no environment {self.env!r}; nc_gym has {', '.join(known)}")
 
-    def open(self, rows: int, autoreset: str, render_mode: str | None = None) -> ComputerVectorEnv:
+    def open(self, rows: int, autoreset: str, render_mode: str | None = None, audit: bool = True) -> ComputerVectorEnv:
         """Opens ``rows`` of these computers.
 
         Args:
             rows: N.
             autoreset: "SameStep" to learn in (SB3's way), "Disabled" to be judged on.
             render_mode: None, "rgb_array" or "ansi".
+            audit: whether successes on a real machine are confirmed by its files, which takes time.
         """
         limit: dict[str, Any] = {} if self.max_episode_steps is None else {"max_episode_steps": self.max_episode_steps}
         envs: Any = gym.make_vec(
             self.env, num_envs=rows, autoreset_mode=autoreset, machine=self.machine, obs=self.obs,
             weights=self.weights, device=self.device, denoise_steps=self.denoise_steps, actions=self.actions,
-            split=self.split, render_mode=render_mode, **limit,
+            split=self.split, render_mode=render_mode, audit=audit, **limit,
         )  # fmt: skip
         assert isinstance(envs, ComputerVectorEnv)
         return envs

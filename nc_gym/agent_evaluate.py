@@ -10,7 +10,6 @@ import copy
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 import gymnasium as gym
@@ -22,11 +21,11 @@ from rich.table import Table
 
 import nc_gym
 from nc_gym.agent_env import EnvSetting
-from nc_gym.agent_file import Score, TrainedAgent, sha256
+from nc_gym.agent_file import PACKAGE_SHA256, Score, TrainedAgent, sha256
 from nc_gym.registration import load_card
 from nc_gym.vector_env import ComputerVectorEnv
 
-ROWS = 32  # episodes played at a time
+ROWS = 34  # episodes played at a time; a hundred take three turns
 
 
 @dataclass(frozen=True)
@@ -202,7 +201,7 @@ def evaluate(setting: EnvSetting, player: Player, episodes: int, seed: int, prog
         mean_return=float(np.mean(totals)), std_return=float(np.std(totals)),
         audited_rate=_audited_rate(setting, played),
         failed_seeds=tuple(episode.seed for episode in played if not episode.solved),
-        nc_gym=nc_gym.__version__, package_sha256=sha256(Path(nc_gym.__file__).parent),
+        nc_gym=nc_gym.__version__, package_sha256=PACKAGE_SHA256,
         weights_sha256=sha256(weights) if weights else None, policy_sha256=sha256(policy) if policy else None,
     )  # fmt: skip
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 
+import nc_gym
 from nc_gym.agent_env import EnvSetting
 from nc_gym.opening import Options, open_actions
 from nc_gym.paths import data_root
@@ -101,6 +102,9 @@ def sha256(path: Path) -> str:
     for file in files:
         digest.update(file.read_bytes())
     return digest.hexdigest()
+
+
+PACKAGE_SHA256 = sha256(Path(nc_gym.__file__).parent)  # now, before anybody edits what runs
 
 
 @dataclass

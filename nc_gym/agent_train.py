@@ -32,6 +32,7 @@ from nc_gym.agent_env import EnvSetting
 from nc_gym.agent_evaluate import PolicyPlayer, evaluate, evaluate_all
 from nc_gym.agent_file import (
     MEMO,
+    PACKAGE_SHA256,
     POLICY,
     RESULTS,
     AgentError,
@@ -85,8 +86,9 @@ class Plan:
 class Point:
     """A checkpoint: environment steps and training seconds so far, and how the policy did meanwhile.
 
-    ``solved`` and ``returns`` are means over the last hundred training episodes; the other two belong to argmax
-    episodes on the training machine, or are None if none were played.
+    ``solved`` and ``returns`` are means over the last hundred training episodes; the next two belong to argmax episodes
+    on the training machine, or are None if none were played. ``load`` is how many processes of the host ran or waited
+    for a processor, on average over a minute, and ``threads`` are torch's: seconds compare only where these do.
     """
 
     steps: int
@@ -95,6 +97,8 @@ class Point:
     returns: float
     validation_solved: float | None = None
     validation_returns: float | None = None
+    load: float | None = None
+    threads: int | None = None
 
 
 def train(
@@ -107,10 +111,10 @@ def train(
         out: run folder; a run that it holds goes on.
         steps: environment steps of all computers together.
         every: steps from one checkpoint to the next (rounded up to whole rollouts).
-        seconds: least training time, without evaluation; 0 lets the steps decide.
+        seconds: least training time, without evaluation, met in pieces of a quarter; 0 lets the steps decide.
         validate: play ``VALIDATION_EPISODES`` at every checkpoint.
     """
-    envs = VecMonitor(ComputerVecEnv(plan.setting.open(plan.num_envs, "SameStep")))
+    envs = VecMonitor(ComputerVecEnv(plan.setting.open(plan.num_envs, "SameStep", audit=False)))
     try:
         model, points = _resume(plan, out, envs)
         model.set_logger(configure(str(out / "tensorboard"), ["tensorboard"]))
@@ -119,7 +123,8 @@ def train(
             while not points or points[-1].steps < steps or points[-1].seconds < seconds:
                 missing = steps - model.num_timesteps
                 start = time.perf_counter()
-                model.learn(min(every, missing) if missing > 0 else every, _Show(bar, task), reset_num_timesteps=False)
+                piece = min(every, missing) if missing > 0 else -(-every // 4)  # a clock wants to be met closely
+                model.learn(piece, _Show(bar, task), reset_num_timesteps=False)
                 spent = time.perf_counter() - start + (points[-1].seconds if points else 0.0)
                 points.append(_point(model, plan, spent, validate))
                 _save(model, plan, points, out)
@@ -153,9 +158,20 @@ def _mean(values: Any) -> float:
 
 def _new_model(plan: Plan, envs: VecMonitor) -> BaseAlgorithm:
     policy, policy_kwargs = POLICIES[plan.algorithm, plan.setting.obs]
-    return algorithm_class(plan.algorithm)(
+    model: BaseAlgorithm = algorithm_class(plan.algorithm)(
         policy, envs, policy_kwargs=policy_kwargs, seed=plan.seed, device=plan.setting.device, **plan.hyperparameters
     )
+    envs.seed(episode_seed(plan.seed, 0))
+    return model
+
+
+def episode_seed(seed: int, steps: int) -> int:
+    """Returns the first row's seed of the episodes of a training that begins, or goes on, after ``steps`` steps.
+
+    Row i gets the next seed but i, so rows of the training seeds 0 and 1 would play the same episodes if these
+    themselves were taken.
+    """
+    return int(np.random.SeedSequence([seed, steps]).generate_state(1)[0]) >> 1  # below 2**31, as SB3 wants
 
 
 def checkpoints(out: Path) -> list[Path]:
@@ -184,13 +200,14 @@ def _resume(plan: Plan, out: Path, envs: VecMonitor) -> tuple[BaseAlgorithm, lis
         name = different[0]
         raise AgentError(f"{out} was started with {name}={started[name]!r}, not {plain[name]!r}; choose another --out")
     model = algorithm_class(plan.algorithm).load(found[-1], env=envs, device=plan.setting.device)
-    model.set_random_seed((plan.seed + model.num_timesteps) % 2**31)  # not the first episodes again
+    model.set_random_seed(episode_seed(plan.seed, model.num_timesteps))  # not the first episodes again
     return model, [Point(**point) for point in memo["points"]]
 
 
 def _point(model: BaseAlgorithm, plan: Plan, seconds: float, validate: bool) -> Point:
     returns = _mean([episode["r"] for episode in model.ep_info_buffer or ()])
-    point = Point(model.num_timesteps, seconds, _mean(model.ep_success_buffer), returns)
+    load, threads = os.getloadavg()[0], torch.get_num_threads()
+    point = Point(model.num_timesteps, seconds, _mean(model.ep_success_buffer), returns, load=load, threads=threads)
     if not validate:
         return point
     agent = TrainedAgent("", None, model, {"algorithm": plan.algorithm})
@@ -228,7 +245,7 @@ def describe_training(plan: Plan, points: list[Point]) -> dict[str, Any]:
     """Returns what ``results.json`` says of a training: the plan, how long it took, its curve and the code's hash."""
     return plan.describe() | {
         "steps": points[-1].steps, "minutes": points[-1].seconds / 60, "nc_gym": nc_gym.__version__,
-        "package_sha256": sha256(Path(nc_gym.__file__).parent), "points": [asdict(point) for point in points],
+        "package_sha256": PACKAGE_SHA256, "points": [asdict(point) for point in points],
     }  # fmt: skip
 
 

@@ -157,7 +157,7 @@ class Engine:
 
     def _audit(self, rows: NDArray[np.bool_]) -> None:
         """Checks what the screens of ``rows`` (N,), just solved, say against the true state of a real machine."""
-        if self.options.machine == "real":
+        if self.options.machine == "real" and self.options.audit:
             for row in np.flatnonzero(rows):
                 goal = self.episodes[row].goal
                 self._audits[row] = self.task.kind.audit(self.machine, int(row), goal.success, goal.audit)
@@ -242,7 +242,8 @@ class Engine:
             infos["damage"] = self.machine.damage()  # type: ignore[attr-defined]
         else:
             infos["restarted"] = self.restarted.copy()
-            infos["audit"] = self._audits.copy()
+            if self.options.audit:
+                infos["audit"] = self._audits.copy()
         return infos
 
     def frame(self, row: int) -> NDArray[np.uint8]:

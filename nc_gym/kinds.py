@@ -56,7 +56,9 @@ class TerminalKind:
 
         One that cannot be asked does not: the agent may have put a pipe there that nobody writes to.
         """
-        script = f"if {condition or 'true'}; then echo yes; else echo no; fi"
+        if not condition:
+            return True
+        script = f"if {condition}; then echo yes; else echo no; fi"
         try:
             answer: str = machine.run(row, ["/usr/bin/bash", "-c", script])  # type: ignore[attr-defined]
         except RuntimeError:

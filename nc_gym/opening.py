@@ -25,7 +25,10 @@ OBSERVATIONS = ("screen", "chars", "latent")
 
 @dataclass(frozen=True)
 class Options:
-    """The constructor arguments that single and vector environments share; see ``nc_gym.env.ComputerEnv``."""
+    """The constructor arguments that single and vector environments share; see ``nc_gym.env.ComputerEnv``.
+
+    ``audit`` is the vector environment's alone.
+    """
 
     card: str
     task: str
@@ -37,6 +40,7 @@ class Options:
     obs: str = "screen"
     actions: str | None = None
     split: str = "train"
+    audit: bool = True
 
     def __post_init__(self) -> None:
         check_choice("machine", self.machine, MACHINES)

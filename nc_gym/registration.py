@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -87,10 +88,20 @@ def load_card(name: str) -> Card:
     Raises:
         CardError: there is no such card, or it says something that no computer can do.
     """
-    path = Path(name) if name.endswith(".toml") else data_root() / "envs" / f"{name}.toml"
+    path = _card_path(name)
     if not path.is_file():
         raise CardError(f"no card {name!r}: expected the file {path}; the cards are {', '.join(card_names())}")
     return parse_card(path)
+
+
+def _card_path(name: str) -> Path:
+    return Path(name) if name.endswith(".toml") else data_root() / "envs" / f"{name}.toml"
+
+
+def card_sha256(name: str) -> str:
+    """Returns the sha256 of what a card says of its tasks: all but the line that names the shipped weights."""
+    lines = _card_path(name).read_text(encoding="utf-8").splitlines()
+    return sha256("\n".join(line for line in lines if not line.startswith("weights_sha256")).encode()).hexdigest()
 
 
 def parse_card(path: Path) -> Card:

@@ -28,7 +28,7 @@ from nc_gym.agent_evaluate import OraclePlayer, Player, RandomPlayer, evaluate
 from nc_gym.fidelity_report import dumps
 from nc_gym.frames import SCALE
 from nc_gym.paths import data_root
-from nc_gym.registration import load_card
+from nc_gym.registration import card_sha256, load_card
 
 SPLIT = "test"
 MACHINES = ("real", "neural")
@@ -103,8 +103,6 @@ def _header(card: str, episodes: int, seed: int, weights: Path | None) -> dict[s
     Raises:
         ValueError: there are no weights where some are said to be.
     """
-    lines = (data_root() / "envs" / f"{card}.toml").read_text(encoding="utf-8").splitlines()
-    text = "\n".join(line for line in lines if not line.startswith("weights_sha256"))
     model = (weights or data_root() / "weights" / card) / "model.safetensors"
     if weights is not None and not model.is_file():
         raise ValueError(f"no weights at {weights}: expected {model}; pass a folder that `nc-gym train` wrote")
@@ -113,7 +111,7 @@ def _header(card: str, episodes: int, seed: int, weights: Path | None) -> dict[s
         "seed": seed,
         "split": SPLIT,
         "weights_sha256": sha256(model.read_bytes()).hexdigest() if model.is_file() else None,
-        "card_sha256": sha256(text.encode()).hexdigest(),
+        "card_sha256": card_sha256(card),
     }
 
 

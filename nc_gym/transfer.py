@@ -3,8 +3,8 @@
 An *arm* is a way to train: "neural" (in the neural computer only), "real" (the same recipe on the real machine, for as
 many environment steps and at least as long as the neural arm took), or a variant of the neural arm,
 "denoise_steps=K", "horizon=K" or "obs=NAME" (what the policy sees). A *job* is one arm with one task and one training
-seed; its checkpoints are judged on both machines, with argmax and with drawn actions, over the same episode seeds with
-test parameters.
+seed; its checkpoints are judged on the real machine and, of the neural arm, on the neural one, with argmax and with
+drawn actions, over the same episode seeds with test parameters.
 
 Everything lies below ``out`` and is written whole: ``<task>/<arm>/seed-<k>/`` is a run folder of ``agent_train`` that
 also holds ``scores/<steps>.json``, and ``<task>/baselines.json`` the random and the oracle player. What is there
@@ -27,7 +27,7 @@ from nc_gym.agent_env import EnvSetting
 from nc_gym.agent_evaluate import OraclePlayer, PolicyPlayer, RandomPlayer, evaluate
 from nc_gym.agent_file import load_agent, read_memo, sha256, write_json
 from nc_gym.agent_train import Plan, Point, checkpoints, judged_settings, train
-from nc_gym.registration import load_card
+from nc_gym.registration import card_sha256, load_card
 
 MACHINES = ("neural", "real")
 VARIANTS = {"denoise_steps": "denoise_steps", "horizon": "max_episode_steps"}  # arm -> field of EnvSetting
@@ -110,6 +110,11 @@ def arm_setting(setting: EnvSetting, arm: str) -> EnvSetting:
             f"or obs= with one of {', '.join(OBSERVATIONS)}"
         )
     return replace(setting, **{VARIANTS[name]: int(value)})  # type: ignore[arg-type]
+
+
+def judges(arm: str) -> tuple[str, ...]:
+    """Returns the machines on which an arm is judged: of the others than "neural" only the real return is told."""
+    return MACHINES if arm == "neural" else ("real",)
 
 
 def common_number(recipes: Mapping[str, dict[str, Any]], name: str, option: str, given: int | None) -> int:
@@ -267,6 +272,12 @@ def curve(study: Study, job: Job) -> list[Point]:
     return points if job.arm == "real" else points[: sum(point.steps < study.steps for point in points) + 1]
 
 
+def trained_in(study: Study, job: Job) -> str | None:
+    """Returns the sha256 of the weights that a job was trained in; None if no network ran."""
+    weights: str | None = read_memo(checkpoints(folder(study, job))[-1])["plan"]["weights_sha256"]
+    return weights
+
+
 def _score_file(study: Study, job: Job, steps: int) -> Path:
     return folder(study, job) / "scores" / f"{steps:010d}.json"
 
@@ -280,35 +291,40 @@ def scores_at(study: Study, job: Job, steps: int) -> list[dict[str, Any]]:
 def _judge(study: Study, job: Job, checkpoint: Path) -> None:
     file = _score_file(study, job, int(checkpoint.stem))
     if file.exists():
-        _check_protocol(study, file)
+        _check_protocol(study, file, job.setting)
         return
     agent = load_agent(checkpoint, trust=True)  # this command made it
     scores = []
     for argmax in (True, False):
-        for setting in judged_settings(arm_setting(job.setting, job.arm), MACHINES):
+        for setting in judged_settings(arm_setting(job.setting, job.arm), judges(job.arm)):
             player = PolicyPlayer(agent, argmax, study.test_seed)
             scores.append(asdict(evaluate(setting, player, study.episodes, study.test_seed)))
     write_json(file, _protocol(study) | {"scores": scores})
 
 
 def _protocol(study: Study) -> dict[str, Any]:
-    return {"episodes": study.episodes, "test_seed": study.test_seed}
+    card = study.settings[0].card
+    return {"episodes": study.episodes, "test_seed": study.test_seed, "card_sha256": card_sha256(card)}
 
 
-def _check_protocol(study: Study, file: Path) -> None:
+def _check_protocol(study: Study, file: Path, setting: EnvSetting) -> None:
+    """Raises a ValueError if scores were made under other conditions than those of the study."""
     found = json.loads(file.read_text())
-    if any(found[name] != value for name, value in _protocol(study).items()):
+    if any(found[name] != value for name, value in list(_protocol(study).items())[:2]):
         raise ValueError(
             f"{file} was made with {found['episodes']} episodes from seed {found['test_seed']}, not "
             f"{study.episodes} from {study.test_seed}; choose another --out"
         )
+    if found.get("card_sha256") != _protocol(study)["card_sha256"]:
+        raise ValueError(f"{file} was made with other tasks than the card {setting.card} has now; choose another --out")
+    check_weights(setting, found["scores"])
 
 
 def baselines(study: Study, setting: EnvSetting) -> list[dict[str, Any]]:
     """Returns the scores of random actions and of the oracle on both machines, played now or earlier."""
     file = study.out / Job(setting, "", 0).task / "baselines.json"
     if file.exists():
-        _check_protocol(study, file)
+        _check_protocol(study, file, setting)
     else:
         scores = [
             asdict(evaluate(where, player, study.episodes, study.test_seed))

@@ -18,10 +18,23 @@ from numpy.typing import NDArray
 from nc_gym.agent_env import EnvSetting
 from nc_gym.agent_train import Point
 from nc_gym.fidelity_scores import Number, bootstrap, mean_number
-from nc_gym.transfer import MACHINES, Job, Study, baselines, check_weights, curve, pick, scores_at, seeds_done
+from nc_gym.transfer import (
+    MACHINES,
+    Job,
+    Study,
+    baselines,
+    check_weights,
+    curve,
+    judges,
+    pick,
+    scores_at,
+    seeds_done,
+    trained_in,
+)
 
 MODES = {"argmax": True, "stochastic": False}
 SOLVED = 0.9  # success on the real machine that counts as having learned the task
+LEARNED = 0.1  # gain on the neural machine from which on a task counts as learned; ratios of less mean nothing
 EXPLOIT = 0.1  # success on the neural machine above the real one that must be explained
 RETENTION, CORRELATION, LEAST = 0.95, 0.9, 0.8  # aims: mean retention, rank correlation, retention of each task
 
@@ -49,10 +62,10 @@ def retention(neural: NDArray[np.float64], real: NDArray[np.float64]) -> dict[st
         real: the same on the real machine.
 
     Returns:
-        ``ratio``, and of several seeds ``low`` and ``high``; None if nothing was learned in the neural machine.
+        ``ratio``, and of several seeds ``low`` and ``high``; None if less than ``LEARNED`` was, in the neural machine.
         Resamples in which nothing was learned have no ratio: the interval is of the others.
     """
-    if neural.sum() <= 0:
+    if neural.mean() < LEARNED:
         return None
     ratio = {"ratio": float(real.sum() / neural.sum())}
     if len(neural) < 2:
@@ -124,25 +137,29 @@ def arm_numbers(study: Study, job: Job) -> dict[str, Any]:
     points = curve(study, job)
     scores = [scores_at(study, job, point.steps) for point in points]
     check_weights(job.setting, [score for of_point in scores for score in of_point])
+    if job.arm != "real":
+        check_weights(job.setting, [{"machine": "neural", "weights_sha256": trained_in(study, job)}])
     real = {mode: [pick(score, "real", argmax)["success_rate"] for score in scores] for mode, argmax in MODES.items()}
     clock = curve(study, Job(job.setting, "neural", job.seed))[-1].seconds
     marks = {"final": points[-1], "equal_steps": at_steps(points, study.steps), "equal_clock": at_clock(points, clock)}
     by_steps = {point.steps: score for point, score in zip(points, scores, strict=True)}
+    machines = judges(job.arm)
     return {
         "seed": job.seed,
         "minutes_to_solve": {mode: minutes_to_solve(points, real[mode]) for mode in MODES},
         "steps_to_solve": {mode: steps_to_solve(points, real[mode]) for mode in MODES},
-        "points": [{"steps": point.steps, "minutes": point.seconds / 60} | _modes(by_steps[point.steps])
-                   | {"failed": _failed(by_steps[point.steps])} for point in points],
-        "marks": {name: {"steps": point.steps, "minutes": point.seconds / 60} | _modes(by_steps[point.steps])
+        "points": [{"steps": point.steps, "minutes": point.seconds / 60, "load": point.load, "threads": point.threads}
+                   | _modes(by_steps[point.steps], machines) | {"failed": _failed(by_steps[point.steps], machines)}
+                   for point in points],
+        "marks": {name: {"steps": point.steps, "minutes": point.seconds / 60} | _modes(by_steps[point.steps], machines)
                   for name, point in marks.items()},
     }  # fmt: skip
 
 
-def _failed(scores: list[dict[str, Any]]) -> dict[str, dict[str, list[int]]]:
+def _failed(scores: list[dict[str, Any]], machines: Sequence[str]) -> dict[str, dict[str, list[int]]]:
     """Returns the seeds of the episodes that the policy did not solve, by mode and machine."""
     return {
-        mode: {machine: list(pick(scores, machine, argmax)["failed_seeds"]) for machine in MACHINES}
+        mode: {machine: list(pick(scores, machine, argmax)["failed_seeds"]) for machine in machines}
         for mode, argmax in MODES.items()
     }
 
@@ -151,10 +168,17 @@ def _brief(score: dict[str, Any]) -> dict[str, Any]:
     return {name: score[name] for name in ("success_rate", "mean_return", "audited_rate")}
 
 
-def _modes(scores: list[dict[str, Any]]) -> dict[str, Any]:
+def _modes(scores: list[dict[str, Any]], machines: Sequence[str]) -> dict[str, Any]:
     return {
-        mode: {machine: _brief(pick(scores, machine, argmax)) for machine in MACHINES} for mode, argmax in MODES.items()
+        mode: {machine: _brief(pick(scores, machine, argmax)) for machine in machines} for mode, argmax in MODES.items()
     }
+
+
+def paired_minutes(task: dict[str, Any], mode: str) -> dict[str, list[float | None]]:
+    """Returns the minutes to solve a task, by arm, of the training seeds that both arms have."""
+    arms = {arm: {seed["seed"]: seed["minutes_to_solve"][mode] for seed in task["seeds"][arm]} for arm in MACHINES}
+    both = sorted(arms["neural"].keys() & arms["real"].keys())
+    return {arm: [minutes[seed] for seed in both] for arm, minutes in arms.items()}
 
 
 def _at_mark(seeds: list[dict[str, Any]], mark: str, mode: str, machine: str, name: str) -> NDArray[np.float64]:
@@ -214,7 +238,8 @@ def exploits(tasks: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 def summary(tasks: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Returns, for each mode, what became of all tasks together.
 
-    ``retention`` is that of each task, None if it was not learned; ``mean_retention`` the mean of the others;
+    ``retention`` is that of each task, None if it was not learned; ``mean_retention`` the mean of the others, and
+    ``capped_retention`` with 1 for what is more: failing in the neural machine makes up for nothing;
     ``pooled_retention`` the gains of all tasks on the real machine over those on the neural one, so that a task counts
     as much as was learned of it. The rank correlation is over all checkpoints of all tasks.
     """
@@ -225,6 +250,7 @@ def summary(tasks: Sequence[dict[str, Any]]) -> dict[str, Any]:
         neural, real = (sum(task["neural"][mode]["gain"][machine] for task in tasks) for machine in MACHINES)
         result[mode] = {
             "mean_retention": float(np.mean(ratios)) if ratios else None,
+            "capped_retention": float(np.mean(np.minimum(ratios, 1))) if ratios else None,
             "pooled_retention": real / neural if neural > 0 else None,
             "retention": {env: None if one is None else one["ratio"] for env, one in kept.items()},
             "tasks_learned": len(ratios), "tasks": len(tasks),

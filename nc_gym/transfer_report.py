@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import nc_gym
-from nc_gym.agent_file import sha256
+from nc_gym.agent_file import PACKAGE_SHA256, sha256
 from nc_gym.bench import host
 from nc_gym.docs_pages import table
 from nc_gym.fidelity_report import dumps
@@ -18,11 +18,13 @@ from nc_gym.transfer_agents import NOTES, film_exploit, read_notes
 from nc_gym.transfer_numbers import (
     CORRELATION,
     EXPLOIT,
+    LEARNED,
     LEAST,
     RETENTION,
     SOLVED,
     exploits,
     median_minutes,
+    paired_minutes,
     summary,
     task_numbers,
 )
@@ -44,7 +46,7 @@ def publish(study: Study, docs: Path, command: str) -> dict[str, Any]:
         exploit |= {"explanation": notes.get(_name(exploit["env"]))} | film_exploit(study, exploit, docs)
     weights = study.settings[0].weights_file
     result = {
-        "command": command, "nc_gym": nc_gym.__version__, "package_sha256": sha256(Path(nc_gym.__file__).parent),
+        "command": command, "nc_gym": nc_gym.__version__, "package_sha256": PACKAGE_SHA256,
         "weights_sha256": sha256(weights) if weights else None, "host": host(),
         "study": {name: value for name, value in asdict(study).items() if name not in ("settings", "out")},
         "summary": summary(tasks), "not_run": not_run(study, command), "exploits": found, "tasks": tasks,
@@ -83,9 +85,9 @@ def _protocol(result: dict[str, Any]) -> str:
         f"{study['algorithm']}, {study['num_envs']} computers in a batch, {study['steps']:,} environment steps, "
         f"{_seeds(result)} of the neural arm per task; every test plays the same {study['episodes']} episodes (seeds "
         f"from {study['test_seed']}, test parameters) on both machines. {intervals}Retention is the gain over random "
-        "actions on the real machine divided by that on the neural one; audited counts the real episodes whose success "
-        f"the machine's files confirm. Minutes to {SOLVED:.0%} are compared by their median over training seeds, where "
-        f"never counts as infinitely long.{_recipes_sentence(study['hyperparameters'])}"
+        "actions on the real machine divided by that on the neural one, of tasks whose gain there is at least "
+        f"{LEARNED}; audited counts the real episodes whose success the machine's files confirm. Minutes to {SOLVED:.0%} "
+        f"are compared by their median over the training seeds that both arms have, where never counts as infinitely long.{_recipes_sentence(study['hyperparameters'])}"
         + (f" The neural computer had the weights {weights[:8]}." if weights else "")
     )
 
@@ -114,7 +116,8 @@ def headline(result: dict[str, Any]) -> str:
     sentences = [f"{_seeds(result)} per task{caveat}."]
     for mode, numbers in result["summary"].items():
         sentences.append(
-            f"{mode.capitalize()} policies: mean retention {_plain(numbers['mean_retention'])} over the "
+            f"{mode.capitalize()} policies: mean retention {_plain(numbers['mean_retention'])}, "
+            f"{_plain(numbers['capped_retention'])} if no task counts as more than 1, over the "
             f"{numbers['tasks_learned']} of {numbers['tasks']} tasks that were learned at all{_lowest(numbers)}; "
             f"pooled over all tasks {_plain(numbers['pooled_retention'])}; rank correlation of neural and real return "
             f"{_correlation(numbers)}."
@@ -145,8 +148,8 @@ def _targets_table(result: dict[str, Any]) -> str:
 
 def _targets(numbers: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
     """Yields what was aimed at over all tasks: target, measured, and whether it was met."""
-    mean, learned = numbers["mean_retention"], f"{numbers['tasks_learned']} of {numbers['tasks']} tasks learned"
-    yield f"mean retention ≥ {RETENTION}", f"{_plain(mean)} over {learned}", _verdict(mean, RETENTION)
+    mean, learned = numbers["capped_retention"], f"{numbers['tasks_learned']} of {numbers['tasks']} tasks learned"
+    yield f"mean retention, each at most 1, ≥ {RETENTION}", f"{_plain(mean)} over {learned}", _verdict(mean, RETENTION)
     correlation = numbers["rank_correlation"]["spearman"]
     yield f"rank correlation ≥ {CORRELATION}", _correlation(numbers), _verdict(correlation, CORRELATION)
     ratios = {env: ratio for env, ratio in numbers["retention"].items() if ratio is not None}
@@ -160,10 +163,10 @@ def _verdict(value: float | None, aim: float) -> str:
 
 
 def _minutes_targets(tasks: list[dict[str, Any]], mode: str) -> Iterator[tuple[str, str, str]]:
-    """Yields the same of the time to learn each task that both arms trained, by the median over training seeds."""
+    """Yields the same of the time to learn each task, by the median over the training seeds that both arms have."""
     for task in tasks:
-        minutes = task["minutes_to_solve"][mode]
-        if "real" in minutes:
+        minutes = paired_minutes(task, mode) if "real" in task["seeds"] else {}
+        if minutes.get("real"):
             neural, real = (median_minutes(minutes[arm]) for arm in ("neural", "real"))
             verdict = "neither" if neural == real == inf else "met" if neural <= real else "missed"
             measured = "; ".join(f"{arm} {_minutes(minutes[arm])}" for arm in ("neural", "real"))
@@ -201,7 +204,24 @@ def _real_table(result: dict[str, Any]) -> str:
     solved = f"minutes to {SOLVED:.0%} on real, per seed"
     heads = ("task, success on real", "actions", "trained in neural", "on real, equal steps",
              "on real, equal wall-clock", f"{solved}: neural", f"{solved}: real")  # fmt: skip
-    return table(heads, rows)
+    return f"{table(heads, rows)}\n\n{_costs_sentence(tasks)}"
+
+
+def _costs_sentence(tasks: list[dict[str, Any]]) -> str:
+    """Says what the minutes hold, and on how busy a host they passed."""
+    seeds = [seed for task in tasks for arm in ("neural", "real") for seed in task["seeds"][arm]]
+    points = [point for seed in seeds for point in seed["points"] if point.get("load") is not None]  # older: not noted
+    text = (
+        "Minutes are of collecting steps and learning from them, without opening computers, saving and judging. Once a "
+        "policy solves its task, most of the real machine's are fresh shells, one for each episode."
+    )
+    if points:
+        loads, threads = [point["load"] for point in points], sorted({point["threads"] for point in points})
+        text += (
+            f" Meanwhile {min(loads):.1f} to {max(loads):.1f} processes of the host ran or waited for one of its "
+            f"processors; torch had {' or '.join(map(str, threads))} thread{'s' if threads != [1] else ''}."
+        )
+    return text
 
 
 def _variants_table(result: dict[str, Any]) -> str:

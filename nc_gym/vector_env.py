@@ -46,6 +46,8 @@ class ComputerVectorEnv(VectorEnv[NDArray[Any], NDArray[np.int64], NDArray[Any]]
         actions: "keys" (terminal), "pointer" (desktop) or "words"; None takes what the card says about the id.
         split: "train" or "test": which draws of the task's parameters.
         render_mode: None, "rgb_array" or "ansi"; ``render`` returns a tuple of N frames.
+        audit: whether ``info["audit"]`` says if a real machine's files confirm a success. It takes some 20 ms each
+            time, one row after the other, so that whoever learns on the real machine does without.
         output: "numpy", or "torch": observations, rewards and flags are tensors on the network's device (the CPU for a
             real machine), but for those in ``final_obs`` and ``final_info``. The reader works on the host, so a step
             waits for the device either way.
@@ -68,12 +70,13 @@ class ComputerVectorEnv(VectorEnv[NDArray[Any], NDArray[np.int64], NDArray[Any]]
         actions: str | None = None,
         split: str = "train",
         render_mode: str | None = None,
+        audit: bool = True,
         output: str = "numpy",
     ) -> None:
         EzPickle.__init__(
             self, num_envs, card, task, max_episode_steps=max_episode_steps, autoreset_mode=autoreset_mode,
             machine=machine, weights=weights, device=device, dtype=dtype, denoise_steps=denoise_steps, obs=obs,
-            actions=actions, split=split, render_mode=render_mode, output=output,
+            actions=actions, split=split, render_mode=render_mode, audit=audit, output=output,
         )  # fmt: skip
         check_choice("output", output, ("numpy", "torch"))
         if num_envs < 1:
@@ -87,7 +90,7 @@ class ComputerVectorEnv(VectorEnv[NDArray[Any], NDArray[np.int64], NDArray[Any]]
         self.metadata = {
             "render_modes": list(RENDER_MODES), "render_fps": RENDER_FPS, "autoreset_mode": self.autoreset_mode
         }  # fmt: skip
-        options = Options(card, task, machine, weights, device, dtype, denoise_steps, obs, actions, split)
+        options = Options(card, task, machine, weights, device, dtype, denoise_steps, obs, actions, split, audit)
         self._engine = Engine(options, num_envs)
         self.single_observation_space = self._engine.observation_space
         self.single_action_space = copy.deepcopy(self._engine.actions.space)

@@ -23,11 +23,12 @@ from nc_gym import agent_train, readme_tables, recording
 from nc_gym.agent_env import EnvSetting
 from nc_gym.agent_evaluate import OraclePlayer, PolicyPlayer, RandomPlayer, evaluate, play
 from nc_gym.agent_file import MEMO, AgentError, Score, TrainedAgent, check_fits, load_agent, names_sha256, read_memo
-from nc_gym.agent_train import Plan, checkpoints, train
+from nc_gym.agent_train import Plan, checkpoints, episode_seed, train
 from nc_gym.cli import app
 from nc_gym.machines.keys import encode
 from nc_gym.recording import record_episodes
 from nc_gym.registration import load_card
+from nc_gym.vector_env import ComputerVectorEnv
 
 ECHO, MAKE = "nc_gym/TerminalEcho-v0", "nc_gym/TerminalMakeFile-v0"
 ROOT = Path(__file__).parents[1]
@@ -72,6 +73,21 @@ class EvenOracle(OraclePlayer):
         for row in np.flatnonzero(rows):
             if seeds[row] is None or seeds[row] % 2:
                 self.plans[row] = iter(())
+
+
+def test_rows_of_two_training_seeds_play_other_episodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[list[int]] = []
+    reset = ComputerVectorEnv.reset
+
+    def note(envs: ComputerVectorEnv, *, seed: Any = None, options: Any = None) -> Any:
+        begun.append(seed)
+        return reset(envs, seed=seed, options=options)
+
+    monkeypatch.setattr(ComputerVectorEnv, "reset", note)
+    for seed in (0, 1):
+        train(plan(seed=seed), tmp_path / str(seed), 16, 16, validate=False)
+    assert len({number for rows in begun for number in rows}) == 4
+    assert episode_seed(0, 0) != episode_seed(0, 16)  # nor does a run that goes on play its first ones again
 
 
 def test_every_seed_counts_once_however_long_its_episode_is() -> None:

@@ -98,6 +98,8 @@ def test_a_condition_that_cannot_be_asked_confirms_nothing() -> None:
         assert not kind_of("terminal", {}).audit(machine, 0, (), "exit 3")
         with pytest.raises(RuntimeError, match=r"sleep.* did not end within 0\.1 s"):
             machine._shells[0].run(["/usr/bin/sleep", "5"], timeout=0.1)
+        machine.close()
+        assert kind_of("terminal", {}).audit(machine, 0, (), "")  # nothing is asked
 
 
 def test_tasks_without_a_condition_on_files_have_no_audit() -> None:

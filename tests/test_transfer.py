@@ -11,19 +11,22 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from nc_gym import readme_tables, recording
 from nc_gym.agent_env import EnvSetting
-from nc_gym.agent_file import MEMO, load_agent, sha256
+from nc_gym.agent_file import MEMO, load_agent, sha256, write_json
 from nc_gym.agent_train import Point
 from nc_gym.bench import host
 from nc_gym.cli import app
+from nc_gym.registration import card_sha256
 from nc_gym.transfer import (
     WHOLE_ARMS,
     Job,
     Study,
     arm_setting,
+    baselines,
     check_weights,
     common_number,
     curve,
@@ -40,6 +43,7 @@ from nc_gym.transfer_numbers import (
     exploits,
     median_minutes,
     minutes_to_solve,
+    paired_minutes,
     ranks,
     retention,
     seeds_number,
@@ -87,6 +91,8 @@ def test_retention_is_the_ratio_of_mean_gains() -> None:
 def test_retention_of_what_was_not_learned_is_undefined() -> None:
     assert retention(np.array([0.0, 0.0]), np.array([0.1, 0.0])) is None
     assert retention(np.array([-0.1, 0.05]), np.array([0.1, 0.0])) is None
+    assert retention(np.array([0.01]), np.array([0.02])) is None  # too little for a ratio
+    assert retention(np.array([0.1]), np.array([0.1])) == {"ratio": 1.0}
 
 
 def test_numbers_from_one_seed_have_no_interval() -> None:
@@ -137,6 +143,9 @@ def test_an_exploit_of_either_mode_is_named_with_an_episode_that_only_the_neural
     assert exploits([task_with(mode, 0.4, 0.8, [5, 6], [5])]) == []
 
 
+HOST = {"load": 1.5, "threads": 1}
+
+
 def in_both(value: Any) -> dict[str, Any]:
     return {"argmax": value, "stochastic": value}
 
@@ -152,7 +161,10 @@ def judged(env: str, neural: float, real: float, minutes: dict[str, list[float |
         "env": env, "random": scored(0, 0), "oracle": scored(1, 1), "neural": in_both(numbers),
         "minutes_to_solve": in_both(minutes), "steps_to_solve": in_both({"neural": [7000]}),
         "variants": {"neural": in_both({"mean": real})},
-        "seeds": {"neural": [{"points": [in_both(scored(neural, real))]}]},
+        "seeds": {arm: [
+            {"seed": k, "minutes_to_solve": in_both(each), "points": [in_both(scored(neural, real)) | HOST]}
+            for k, each in enumerate(of_seeds)
+        ] for arm, of_seeds in minutes.items()},
     } | (trained_on_real if "real" in minutes else {})  # fmt: skip
 
 
@@ -179,7 +191,8 @@ THREE = (
 def test_the_summary_weighs_tasks_alike_in_the_mean_and_by_what_was_learned_when_pooled() -> None:
     found = summary(THREE)["stochastic"]
     assert found["retention"] == {ECHO: 2.0, FLAG: 0.1, ADD: None}
-    assert found["mean_retention"] == pytest.approx(1.05) and found["pooled_retention"] == pytest.approx(1.1 / 1.5)
+    assert found["mean_retention"] == pytest.approx(1.05) and found["capped_retention"] == pytest.approx(0.55)
+    assert found["pooled_retention"] == pytest.approx(1.1 / 1.5)
     assert (found["tasks_learned"], found["tasks"]) == (2, 3)
     again = summary((*THREE, THREE[2]))["argmax"]["rank_correlation"]
     assert (again["checkpoints"], again["distinct"]) == (4, 3)
@@ -190,11 +203,13 @@ def test_the_headline_does_not_hide_the_worst_task_or_that_there_is_one_seed() -
     text = headline(reported(*THREE))
     assert text.startswith("1 training seed per task; intervals over seeds would say nothing, so there are none. ")
     assert (
-        "Stochastic policies: mean retention 1.050 over the 2 of 3 tasks that were learned at all, "
+        "Stochastic policies: mean retention 1.050, 0.550 if no task counts as more than 1, over the 2 of 3 tasks that "
+        "were learned at all, "
         "lowest 0.100 (TerminalReadFlag-v0); pooled over all tasks 0.733; "
     ) in text
-    assert "mean retention undefined over the 0 of 1 tasks that were learned at all; pooled" in headline(
-        reported(THREE[2])
+    nothing = headline(reported(THREE[2]))
+    assert (
+        "undefined if no task counts as more than 1, over the 0 of 1 tasks that were learned at all; pooled" in nothing
     )
 
 
@@ -217,7 +232,7 @@ def test_the_targets_say_what_was_met_and_what_was_missed() -> None:
     lines = page(reported(*THREE)).splitlines()
     faster = "minutes to 90% on real, trained in neural ≤ on real: Terminal"
     for line in (
-        "| mean retention ≥ 0.95 | argmax | 1.050 over 2 of 3 tasks learned | met |",
+        "| mean retention, each at most 1, ≥ 0.95 | argmax | 0.550 over 2 of 3 tasks learned | missed |",
         "| rank correlation ≥ 0.9 | stochastic | 0.500 over 3 checkpoints (3 distinct points) | missed |",
         "| no task below 0.8 | argmax | below: TerminalReadFlag-v0 0.100, 2 of 3 tasks learned | missed |",
         f"| {faster}Echo-v0 | stochastic | neural 2.0; real 3.0 | met |",
@@ -226,9 +241,23 @@ def test_the_targets_say_what_was_met_and_what_was_missed() -> None:
     ):
         assert line in lines
     nothing = page(reported(judged(ADD, 0.0, 0.0, {"neural": [None]})))
-    assert "| mean retention ≥ 0.95 | argmax | undefined over 0 of 1 tasks learned | missed |" in nothing
+    assert (
+        "| mean retention, each at most 1, ≥ 0.95 | argmax | undefined over 0 of 1 tasks learned | missed |" in nothing
+    )
     assert "| no task below 0.8 | argmax | below: none, 0 of 1 tasks learned | missed |" in nothing
     assert faster not in nothing  # there is no real arm
+
+
+def test_minutes_are_compared_of_the_seeds_that_both_arms_have() -> None:
+    task = judged(ECHO, 0.5, 1.0, {"neural": [2.0, 9.0, 9.0], "real": [3.0]})
+    assert paired_minutes(task, "argmax") == {"neural": [2.0], "real": [3.0]}
+    assert "Echo-v0 | argmax | neural 2.0; real 3.0 | met |" in page(reported(task))
+
+
+def test_the_page_says_how_busy_the_host_was() -> None:
+    text = page(reported(*THREE))
+    assert "Meanwhile 1.5 to 1.5 processes of the host ran" in text and "torch had 1 thread." in text
+    assert "Meanwhile" not in page(reported(judged(ADD, 0.0, 0.0, {"neural": [None]})))
 
 
 def test_the_page_says_why_a_task_is_exploited_or_that_nobody_knows() -> None:
@@ -378,6 +407,18 @@ def test_scores_of_other_weights_than_those_named_are_not_published() -> None:
         check_weights(setting, [{"machine": "neural", "weights_sha256": "0123456789"}])
 
 
+def test_scores_of_other_tasks_or_weights_are_refused_before_anything_is_played(tmp_path: Path) -> None:
+    part, setting = study(tmp_path), EnvSetting(ECHO)
+    score = {"machine": "neural", "weights_sha256": "0123456789"}
+    kept = {"episodes": 1, "test_seed": 0, "card_sha256": card_sha256("terminal"), "scores": [score]}
+    write_json(tmp_path / "TerminalEcho-v0" / "baselines.json", kept)
+    with pytest.raises(ValueError, match=r"were made in the weights 01234567"):
+        baselines(part, setting)
+    write_json(tmp_path / "TerminalEcho-v0" / "baselines.json", kept | {"card_sha256": "0", "scores": []})
+    with pytest.raises(ValueError, match=r"made with other tasks than the card terminal has now; choose another --out"):
+        baselines(part, setting)
+
+
 def test_a_run_that_went_further_than_the_study_is_told_up_to_its_steps(tmp_path: Path) -> None:
     points = [asdict(point) for point in POINTS]
     for arm, expected in (("neural", [100, 200]), ("horizon=5", [100, 200]), ("real", [100, 200, 300])):
@@ -427,6 +468,8 @@ def test_the_whole_study_runs_resumes_and_publishes(
             assert seed["marks"]["equal_steps"]["steps"] == 32
     for neural, real in zip(task["seeds"]["neural"], task["seeds"]["real"], strict=True):
         assert real["points"][-1]["minutes"] >= neural["points"][-1]["minutes"]
+    assert set(task["seeds"]["horizon=5"][0]["points"][0]["argmax"]) == {"real"}  # nothing else is told of it
+    assert {point["threads"] for point in task["seeds"]["real"][0]["points"]} == {torch.get_num_threads()}
     for mode in ("argmax", "stochastic"):
         assert [len(task["minutes_to_solve"][mode][arm]) for arm in ("neural", "real")] == [2, 2]
         assert set(task["seeds"]["neural"][0]["points"][0]["failed"][mode]) == {"neural", "real"}

@@ -38,6 +38,17 @@ class TestWordsContract(VectorEnvContract):
         return options | {"actions": "words"}
 
 
+def test_real_computers_that_one_learns_in_confirm_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("nc_gym.kinds.TerminalKind.audit")  # which takes a process each time
+    envs = gym.make_vec("nc_gym/TerminalMakeDir-v0", num_envs=1, machine="real", actions="keys", audit=False)
+    _, infos = envs.reset(seed=0)
+    assert "audit" not in infos
+    for key in envs.oracle()[0]:
+        _, _, terminated, _, infos = envs.step(np.array([key]))
+    assert terminated.all() and "audit" not in infos
+    envs.close()
+
+
 @pytest.mark.parametrize("mode", list(AutoresetMode))
 def test_row_whose_shell_is_lost_is_truncated_and_boots_with_its_setup(mode: AutoresetMode) -> None:
     envs = gym.make_vec(READ_FLAG, num_envs=2, machine="real", actions="keys", autoreset_mode=mode)
