@@ -86,8 +86,9 @@ def _protocol(result: dict[str, Any]) -> str:
         f"{_seeds(result)} of the neural arm per task; every test plays the same {study['episodes']} episodes (seeds "
         f"from {study['test_seed']}, test parameters) on both machines. {intervals}Retention is the gain over random "
         "actions on the real machine divided by that on the neural one, of tasks whose gain there is at least "
-        f"{LEARNED}; audited counts the real episodes whose success the machine's files confirm. Minutes to {SOLVED:.0%} "
-        f"are compared by their median over the training seeds that both arms have, where never counts as infinitely long.{_recipes_sentence(study['hyperparameters'])}"
+        f"{LEARNED}; audited counts the real episodes whose success the machine's files confirm. "
+        f"Minutes to {SOLVED:.0%} are compared by their median over the training seeds that both arms have, where "
+        f"never counts as infinitely long.{_recipes_sentence(study['hyperparameters'])}"
         + (f" The neural computer had the weights {weights[:8]}." if weights else "")
     )
 
