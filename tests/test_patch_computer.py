@@ -221,3 +221,45 @@ def test_training_reads_what_the_computer_read(computer, events, tmp_path, monke
             _, shown = compose(computer.config, before.backing[row], before.codes[row], before.windows[row], after)
             assert torch.equal(cut(computer.config, shown)[0], batch["states"][batch["backed"][a]])
     assert (batch["states"][batch["backed"]] != batch["states"][batch["canvas"]]).any()
+
+
+def says(computer: NeuralComputer, monkeypatch: pytest.MonkeyPatch, changes: bool, sprite: int) -> None:
+    """Makes the log say whether the screen changes, and which image the pointer has."""
+    outlook = computer.network.outlook.forward
+
+    def forced(h, moved):
+        said = outlook(h, moved)
+        said.changes[:] = torch.tensor([0.0, 1.0] if changes else [1.0, 0.0])
+        said.sprite[:] = torch.nn.functional.one_hot(torch.tensor(sprite), said.sprite.shape[1])
+        return said
+
+    monkeypatch.setattr(computer.network.outlook, "forward", forced)
+
+
+def test_the_pointer_s_image_stays_while_nothing_moves_or_is_pressed(computer, monkeypatch):
+    state = computer.boot(torch.arange(3), torch.zeros(3, dtype=torch.int64))
+    column, row, image = state.pointer[0].tolist()
+    says(computer, monkeypatch, changes=False, sprite=1 - image)
+    computer.step(state, torch.tensor([[column, row, 0, 0], [column + 1, row, 0, 0], [column, row, 1, 0]]))
+    assert state.pointer[:, 2].tolist() == [image, 1 - image, 1 - image]
+
+
+@pytest.mark.parametrize("field, kept", [(0, False), (3, False), (7, True)])
+def test_on_a_screen_that_stays_a_button_changes_only_what_a_window_goes_back_to(computer, monkeypatch, field, kept):
+    state = computer.boot(torch.arange(2), torch.zeros(2, dtype=torch.int64))
+    before = state.windows.clone()
+    after = before[:1].clone()
+    after[:, 0, field] += 1
+    says(computer, monkeypatch, changes=False, sprite=0)
+    table = computer.network.table.forward
+
+    def forced(*arguments):
+        odds = table(*arguments)
+        odds.table = lambda: after.expand(len(odds.before), -1, -1)
+        return odds
+
+    monkeypatch.setattr(computer.network.table, "forward", forced)
+    column, row, _ = state.pointer[0].tolist()
+    computer.step(state, torch.tensor([[column, row, 2, 0], [column, row, 0, 0]]))
+    assert torch.equal(state.windows[0], after[0] if kept else before[0])
+    assert torch.equal(state.windows[1], before[1])  # nothing was pressed

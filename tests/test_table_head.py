@@ -214,3 +214,27 @@ def test_a_row_can_be_found_by_what_its_window_is_like(table):
         for t in (table, table[:, order])
     )
     assert torch.allclose(origin[..., order].softmax(-1), other.softmax(-1), atol=1e-4)
+
+
+def says_task(head: TableHead, row: int, task: int) -> None:
+    """Makes a head say that the task of a row is ``task``, wherever the row comes from."""
+    _, fresh, *_ = head.parts(head.source.bias.data)
+    fresh[row, :, 2] = 99.0
+    head.new.bias.data.view(CONFIG.windows, -1, CLASSES)[row, 2, task] = 99.0
+
+
+def test_a_window_that_stays_keeps_its_task_although_its_likeliest_one_is_another_s():
+    head, still = TableHead(CONFIG), torch.zeros(1, 2, dtype=torch.int64)
+    before = table_of(0, 1, 2)
+    says_task(head, 0, 1)  # it would be twice, or both would get one number
+    assert torch.equal(head(torch.zeros(1, CONFIG.width), before, still, before[..., BOXES], still).table(), before)
+
+
+def test_a_window_that_drops_out_of_a_full_table_keeps_its_number():
+    head, still = TableHead(CONFIG), torch.zeros(1, 2, dtype=torch.int64)
+    before = table_of(0, 1, 2, 3)
+    origin, _, *_ = head.parts(head.source.bias.data)
+    origin[:] = 9.0 * torch.eye(CONFIG.windows)[[0, 0, 1, 2]]  # a fifth opens on top, the last one has no row left
+    says_task(head, 0, 4)
+    table = head(torch.zeros(1, CONFIG.width), before, still, before[..., BOXES], still).table()
+    assert table[0, :, 2].tolist() == [4, 0, 1, 2]

@@ -1,9 +1,9 @@
 """A neural computer with a pointer: an event's damage is painted patch by patch, all at once.
 
-A step feeds the event to the event log; h_t says where the pointer goes, which windows there are then and whether the
-screen changes at all. If it does, the scout looks at the framebuffer and names the patches that change, the painter
-says where each of their tiles may come from, and those where drawing may decide are denoised and snapped. What was
-painted and the window table are the log's next input. The pointer lies on top.
+A step feeds the event to the event log; h_t says where the pointer goes and how it looks, which windows there are then
+and whether the screen changes at all. If it does, the scout looks at the framebuffer and names the patches that change,
+the painter says where each of their tiles may come from, and those where drawing may decide are denoised and snapped.
+What was painted and the window table are the log's next input. The pointer lies on top.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from nc_gym.computer.patch_network import SPRITE_SIDE, PatchNetwork
 from nc_gym.computer.pointer_log import Outlook, PointerTokens
 from nc_gym.computer.sampler import FlowSampler, row_noise
 from nc_gym.computer.state import PatchState
-from nc_gym.computer.window_table import BOXES
+from nc_gym.computer.window_table import BOXES, NAMES, SIDES
 
 TILES_AT_ONCE = 512  # that are denoised: the odds of their codes stay in the cache of a CPU
 
@@ -84,21 +84,48 @@ class PatchRuntime:
         state.memory.advance(torch.ones_like(active))
         outlook = self.network.outlook(h, tokens.moved[:, 0])
         before = state.pointer[active, :2]
-        logits = outlook.column, outlook.row, outlook.sprite
-        state.pointer[active] = torch.stack([x.argmax(-1) for x in logits], 1)
+        changes = outlook.changes.argmax(-1).bool()
+        known, windows = tokens.windows[:, 0], self._windows(state, tokens, h, active, changes)
+        state.windows[active] = windows
+        state.pointer[active] = self._pointer(state, outlook, tokens, active, (windows == known).flatten(1).all(1))
         state.changes[active] = 0.0
-        awake = torch.nonzero(outlook.changes.argmax(-1))[:, 0]
+        awake = torch.nonzero(changes)[:, 0]
         if len(awake):
-            known, pointer, since = tokens.windows[awake, 0], event[awake, :2], tokens.since[awake, 0]
-            rows = active[awake]
-            windows = self.network.table(h[awake], known, pointer, state.held[rows], since).table()
-            composed = self._compose(state, rows, known, windows)
-            state.windows[rows] = windows  # recordings list windows only where the screen changes
-            told = h[awake] + self.network.told(windows, pointer)
+            rows, windows = active[awake], windows[awake]
+            composed = self._compose(state, rows, known[awake], windows)
+            told = h[awake] + self.network.told(windows, event[awake, :2])
             self._paint(state, rows, told, Outlook(**{k: v[awake] for k, v in vars(outlook).items()}),
                         event[awake], before[awake], windows, composed)  # fmt: skip
         self._hold(state, event, active)
         state.events[active] += 1
+
+    def _windows(self, state: PatchState, tokens: PointerTokens, h: Tensor, active: Tensor, changes: Tensor) -> Tensor:
+        """Returns the window tables of the rows ``active`` (A,) after their events, (A, K, FIELDS).
+
+        Where the screen stays as it is, a button can only change what a window goes back to.
+        """
+        event, windows = tokens.event[:, 0], tokens.windows[:, 0].clone()
+        asked = torch.nonzero(changes | (event[:, 2] > 0))[:, 0]
+        if len(asked):
+            known, rows = windows[asked], active[asked]
+            odds = self.network.table(h[asked], known, event[asked, :2], state.held[rows], tokens.since[asked, 0])
+            said, shown = odds.table(), slice(NAMES + SIDES)
+            true = changes[asked] | (said[..., shown] == known[..., shown]).flatten(1).all(1)
+            windows[asked] = torch.where(true[:, None, None], said, known)
+        return windows
+
+    def _pointer(
+        self, state: PatchState, outlook: Outlook, tokens: PointerTokens, active: Tensor, same: Tensor
+    ) -> Tensor:
+        """Returns column, row and image of the pointers (A, 3) of the rows ``active``.
+
+        Where nothing moves or is pressed and the windows are the ``same`` (A,), the image stays: said anew a thousand
+        times over, it would once be another.
+        """
+        pointer = torch.stack([x.argmax(-1) for x in (outlook.column, outlook.row, outlook.sprite)], 1)
+        still = same & (tokens.moved[:, 0] == 0).all(-1) & (tokens.event[:, 0, 2] == 0)
+        pointer[:, 2] = torch.where(still, state.pointer[active, 2], pointer[:, 2])
+        return pointer
 
     def _compose(self, state: PatchState, rows: Tensor, known: Tensor, windows: Tensor) -> Tensor:
         """Returns what the backing stores of ``rows`` (A,) show with their new windows, (A, tiles)."""

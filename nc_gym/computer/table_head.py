@@ -77,10 +77,13 @@ class TableOdds:
     def table(self) -> Tensor:
         """Returns the likeliest table in which no window is twice, of those whose rows are in ``rows``.
 
-        Tasks that were numbered from 0 without a gap still are: when one ends, those behind it move up.
+        Tasks that were numbered from 0 without a gap still are, in the order that they had: when one ends, those behind
+        it move up. But of a full table one may have dropped out that is still open, and keeps its number.
         """
         rows, k = self.rows(), self.before.shape[1]
         total = self.way + _of_ways(self.of_origins(rows))
+        gapless = (_numbered(self.before) == self.before).flatten(1).all(1)
+        rows = torch.where(gapless[:, None, None, None], self._with_old_tasks(rows), rows)
         ways, number = _ways(k).to(rows.device), torch.arange(k, device=rows.device)
         first = (rows[:, :, :, None] == rows[:, :, None]).all(-1).int().argmax(-1)  # (M, K, K) of those that are alike
         alike = (first[:, number, ways] * k ** number.flip(0)).sum(-1)  # (M, W) the first way to the same table
@@ -91,8 +94,16 @@ class TableOdds:
         twice = (name[..., None] == name[..., None, :]).sum((-1, -2)) > k
         best = (odds.clamp(min=1e-30).log() + _TWICE * twice).argmax(-1)
         table = tables[torch.arange(len(tables), device=rows.device), best]
-        gapless = (_numbered(self.before) == self.before).flatten(1).all(1)
-        return torch.where(gapless[:, None, None], _numbered(table), table)
+        full = (self.before[..., 0] > 0).all(1) & (table[..., 0] > 0).all(1)
+        return torch.where((gapless & ~full)[:, None, None], _numbered(table), table)
+
+    def _with_old_tasks(self, rows: Tensor) -> Tensor:
+        """Returns ``rows`` whose windows have the tasks that they had: a row's likeliest may be another's, too."""
+        old = self.before[:, None]
+        new = (self.before[..., 0] > 0).sum(-1)[:, None, None]  # the task of a window that has just opened
+        stays = (rows[..., 0] > 0) & (old[..., 0] > 0) & (rows[..., 1] == old[..., 1]) & (rows[..., 2] < new)
+        task = torch.where(stays, old[..., 2], rows[..., 2])
+        return torch.cat([rows[..., :2], task[..., None], rows[..., 3:]], -1)
 
     def rows(self) -> Tensor:
         """Returns of each row the likeliest value of each part if it comes from each old row, (M, K, K, FIELDS)."""
