@@ -26,8 +26,6 @@ _SAMPLE_AFTER = 0.02  # seconds after which the processor time of a command is f
 _IDLE_SAMPLES = 3  # looks that must find everything asleep
 _SPINS = 40
 _NAP = 0.001
-_TRIES = 20  # naps in which a terminal that takes no key may begin to take one
-_SILENCE = 0.001  # seconds after which it is believed that a key shows nothing
 _TICKS = os.sysconf("SC_CLK_TCK")
 # Numbers of the system calls (read, pselect6) in which a program waits for its terminal.
 _SYSCALLS = {"x86_64": (b"0", b"270"), "aarch64": (b"63", b"72")}
@@ -82,23 +80,24 @@ class Shell:
     def write(self, data: bytes) -> None:
         """Types ``data`` and begins a new wait; what the terminal's queue has no room for is lost, as on a real one."""
         if data:
-            self._type(data)
+            self._empty_queue(data)
+            with suppress(BlockingIOError):
+                os.write(self.master, data)
         self._started, self._looked, self._idle = time.perf_counter(), 0.0, 0
         self._processor: float | None = None
-        self._typed = bool(data)
 
-    def just_typed(self) -> bool:
-        """Tells whether a key was typed so short a time ago that its answer may still come."""
-        return self._typed and time.perf_counter() - self._started < _SILENCE
+    def _empty_queue(self, data: bytes) -> None:
+        """Empties the input queue before a key that sends a signal, as the kernel does just after the signal.
 
-    def _type(self, data: bytes) -> None:
-        """Writes to the terminal. The kernel also refuses for a moment when it has no memory at hand for a buffer."""
-        for _ in range(_TRIES):
-            try:
-                os.write(self.master, data)
-                return
-            except BlockingIOError:
-                time.sleep(_NAP)
+        The kernel (n_tty.c, ``isig``) wakes the reader first and then clears the queue's counters one by one, without
+        the lock that poll would need. So readline may be told of input that is not there, and then sleeps in a read
+        with the signal noted but not acted on until the next key. Of an empty queue the counters are 0 already.
+        """
+        with suppress(termios.error):  # the session has hung up
+            mode = termios.tcgetattr(self._slave)
+            flags, keys = mode[3], [mode[6][key] for key in (termios.VINTR, termios.VQUIT, termios.VSUSP)]
+            if flags & termios.ISIG and not flags & termios.NOFLSH and data in keys:
+                termios.tcflush(self._slave, termios.TCIFLUSH)
 
     def read(self, size: int) -> bytes:
         """Returns the output that is there, at most ``size`` bytes, without waiting."""
@@ -259,8 +258,6 @@ def settle(shells: Mapping[int, Shell], caps: Mapping[int, float]) -> tuple[dict
         for row, shell in list(pending.items()):
             done = shell.waits_for_input()
             output[row] += shell.read(OUTPUT_CAP - len(output[row]))
-            if done and not output[row] and shell.just_typed():
-                continue
             full = len(output[row]) == OUTPUT_CAP
             if full or (not done and ((turns % 20 == 19 and not shell.alive()) or shell.overdue(caps[row]))):
                 late.add(row)
