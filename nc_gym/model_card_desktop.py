@@ -63,6 +63,7 @@ def parts(config: NeuralComputerConfig) -> dict[str, str]:
         "table": f"names the {c.windows} topmost windows after an event: state, title, place in the task list, box, "
         "and the box it goes back to when it is no longer maximised; the log reads them before the next",
         "told": "tells scout, painter and denoiser which windows there are after the event",
+        "image": "names the pointer's image, with the outlook, over the windows that there are after the event",
         "scout": f"sees the pointer as heat maps and names the damaged patches, {c.scout_layers} layers, "
         f"width {c.scout_width}",
         "echo": "names how far from where it stands a part of the screen is shown once more",

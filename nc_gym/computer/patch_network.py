@@ -12,6 +12,7 @@ from nc_gym.computer.echo import EchoHead
 from nc_gym.computer.painter import Painter, TileLook
 from nc_gym.computer.patch_geometry import tile_at, tiles_around
 from nc_gym.computer.patch_scout import PatchScout
+from nc_gym.computer.pointer_image import PointerImage
 from nc_gym.computer.pointer_log import ChangeEncoder, Foresight, OutlookHead, PatchEncoder, PointerLog
 from nc_gym.computer.table_head import TableHead
 from nc_gym.computer.window_table import TableReader
@@ -43,6 +44,7 @@ class PatchNetwork(nn.Module):
         self.outlook = OutlookHead(config)
         self.table = TableHead(config)
         self.told = TableReader(config)
+        self.image = PointerImage(config)
         self.scout = PatchScout(config)
         self.echo = EchoHead(config)
         self.painter = Painter(config)

@@ -95,7 +95,7 @@ def log_terms(
         {
             "changes": ce(outlook.changes, batch["changes"]),
             "pointer": ce(outlook.column, batch["event"][..., 0]) + ce(outlook.row, batch["event"][..., 1]),
-            "sprite": ce(outlook.sprite, batch["sprite"]),
+            "sprite": ce(outlook.sprite + net.image(now, pointer[:, :2]), batch["sprite"]),
             "motion": ce(outlook.down, batch["motion"][..., 0] + c.tile_rows - 1)
             + ce(outlook.right, batch["motion"][..., 1] + c.tile_columns - 1),
             "outlook": _LOG_DAMAGE_WEIGHT * missed / events,

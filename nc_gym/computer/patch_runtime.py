@@ -87,7 +87,7 @@ class PatchRuntime:
         changes = outlook.changes.argmax(-1).bool()
         known, windows = tokens.windows[:, 0], self._windows(state, tokens, h, active, changes)
         state.windows[active] = windows
-        state.pointer[active] = self._pointer(state, outlook, tokens, active, (windows == known).flatten(1).all(1))
+        state.pointer[active] = self._pointer(state, outlook, tokens, active, windows)
         state.changes[active] = 0.0
         awake = torch.nonzero(changes)[:, 0]
         if len(awake):
@@ -115,14 +115,16 @@ class PatchRuntime:
         return windows
 
     def _pointer(
-        self, state: PatchState, outlook: Outlook, tokens: PointerTokens, active: Tensor, same: Tensor
+        self, state: PatchState, outlook: Outlook, tokens: PointerTokens, active: Tensor, windows: Tensor
     ) -> Tensor:
-        """Returns column, row and image of the pointers (A, 3) of the rows ``active``.
+        """Returns column, row and image of the pointers (A, 3) of the rows ``active``, over their new windows.
 
-        Where nothing moves or is pressed and the windows are the ``same`` (A,), the image stays: said anew a thousand
-        times over, it would once be another.
+        Where nothing moves or is pressed and no window does anything, the image stays: said anew a thousand times over,
+        it would once be another.
         """
-        pointer = torch.stack([x.argmax(-1) for x in (outlook.column, outlook.row, outlook.sprite)], 1)
+        image = outlook.sprite + self.network.image(windows, tokens.event[:, 0, :2])
+        pointer = torch.stack([x.argmax(-1) for x in (outlook.column, outlook.row, image)], 1)
+        same = (windows == tokens.windows[:, 0]).flatten(1).all(1)
         still = same & (tokens.moved[:, 0] == 0).all(-1) & (tokens.event[:, 0, 2] == 0)
         pointer[:, 2] = torch.where(still, state.pointer[active, 2], pointer[:, 2])
         return pointer
