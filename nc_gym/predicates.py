@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-PROMPT = re.compile(r"^(?:~|/|[\w.-]+)\$ ?")  # bash shows the name of the working folder
-_SHOWN_PROMPT = re.compile(r"^(?:~|/|[\w.-]+)\$ ")  # in a row whose trailing blanks are there
+_SHOWN = r"^(?:~|/|[\w.-]+)\$ "  # bash shows the name of the working folder
+_SHOWN_PROMPT = re.compile(_SHOWN)  # in a row whose trailing blanks are there
+PROMPT = re.compile(_SHOWN + "?")
 
 
 @dataclass(frozen=True)

@@ -309,13 +309,13 @@ def _protocol(study: Study) -> dict[str, Any]:
 
 def _check_protocol(study: Study, file: Path, setting: EnvSetting) -> None:
     """Raises a ValueError if scores were made under other conditions than those of the study."""
-    found = json.loads(file.read_text())
-    if any(found[name] != value for name, value in list(_protocol(study).items())[:2]):
+    found, wanted = json.loads(file.read_text()), _protocol(study)
+    if any(found[name] != wanted[name] for name in ("episodes", "test_seed")):
         raise ValueError(
             f"{file} was made with {found['episodes']} episodes from seed {found['test_seed']}, not "
             f"{study.episodes} from {study.test_seed}; choose another --out"
         )
-    if found.get("card_sha256") != _protocol(study)["card_sha256"]:
+    if found.get("card_sha256") != wanted["card_sha256"]:
         raise ValueError(f"{file} was made with other tasks than the card {setting.card} has now; choose another --out")
     check_weights(setting, found["scores"])
 

@@ -122,12 +122,14 @@ class PatchRuntime:
         Where nothing moves or is pressed and no window does anything, the image stays: said anew a thousand times over,
         it would once be another.
         """
-        image = outlook.sprite + self.network.image(windows, tokens.event[:, 0, :2])
-        pointer = torch.stack([x.argmax(-1) for x in (outlook.column, outlook.row, image)], 1)
+        event, image = tokens.event[:, 0], state.pointer[active, 2]
         same = (windows == tokens.windows[:, 0]).flatten(1).all(1)
-        still = same & (tokens.moved[:, 0] == 0).all(-1) & (tokens.event[:, 0, 2] == 0)
-        pointer[:, 2] = torch.where(still, state.pointer[active, 2], pointer[:, 2])
-        return pointer
+        still = same & (tokens.moved[:, 0] == 0).all(-1) & (event[:, 2] == 0)
+        asked = torch.nonzero(~still)[:, 0]
+        if len(asked):
+            over = self.network.image(windows[asked], event[asked, :2])
+            image[asked] = (outlook.sprite[asked] + over).argmax(-1)
+        return torch.stack([outlook.column.argmax(-1), outlook.row.argmax(-1), image], 1)
 
     def _compose(self, state: PatchState, rows: Tensor, known: Tensor, windows: Tensor) -> Tensor:
         """Returns what the backing stores of ``rows`` (A,) show with their new windows, (A, tiles)."""
