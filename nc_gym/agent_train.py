@@ -50,6 +50,7 @@ from nc_gym.sb3 import ComputerVecEnv
 
 VALIDATION_SEED = 777_000_000  # of the episodes that show progress; the tests' seeds lie elsewhere
 VALIDATION_EPISODES = 20
+MASTERED = 0.95  # success, of drawn and of likeliest actions, from which on a study trains no further
 _OPTIMIZER = "policy.optimizer.pth"  # in SB3's zip
 
 
@@ -101,8 +102,14 @@ class Point:
     threads: int | None = None
 
 
+def mastered(point: Point) -> bool:
+    """Tells whether a policy solves its task where it learns, with drawn and with the likeliest actions."""
+    return point.solved >= MASTERED and (point.validation_solved or 0.0) >= MASTERED
+
+
 def train(
-    plan: Plan, out: Path, steps: int, every: int, seconds: float = 0.0, validate: bool = True
+    plan: Plan, out: Path, steps: int, every: int, seconds: float = 0.0, validate: bool = True,
+    until_mastered: bool = False,
 ) -> list[Point]:  # fmt: skip
     """Trains until both limits are reached and returns the learning curve.
 
@@ -113,14 +120,20 @@ def train(
         every: steps from one checkpoint to the next (rounded up to whole rollouts).
         seconds: least training time, without evaluation, met in pieces of a quarter; 0 lets the steps decide.
         validate: play ``VALIDATION_EPISODES`` at every checkpoint.
+        until_mastered: end at the first checkpoint that is ``mastered``, too.
     """
+
+    def done(points: list[Point]) -> bool:
+        last = points[-1]
+        return (last.steps >= steps and last.seconds >= seconds) or (until_mastered and mastered(last))
+
     envs = VecMonitor(ComputerVecEnv(plan.setting.open(plan.num_envs, "SameStep", audit=False)))
     try:
         model, points = _resume(plan, out, envs)
         model.set_logger(configure(str(out / "tensorboard"), ["tensorboard"]))
         with _progress() as bar:
             task = bar.add_task("", total=steps, completed=model.num_timesteps)
-            while not points or points[-1].steps < steps or points[-1].seconds < seconds:
+            while not points or not done(points):
                 missing = steps - model.num_timesteps
                 start = time.perf_counter()
                 piece = min(every, missing) if missing > 0 else -(-every // 4)  # a clock wants to be met closely

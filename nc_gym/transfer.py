@@ -26,7 +26,7 @@ from rich.console import Console
 from nc_gym.agent_env import EnvSetting
 from nc_gym.agent_evaluate import OraclePlayer, PolicyPlayer, RandomPlayer, evaluate
 from nc_gym.agent_file import load_agent, read_memo, sha256, write_json
-from nc_gym.agent_train import Plan, Point, checkpoints, judged_settings, train
+from nc_gym.agent_train import Plan, Point, checkpoints, judged_settings, mastered, train
 from nc_gym.registration import card_sha256, load_card
 
 MACHINES = ("neural", "real")
@@ -197,11 +197,20 @@ def seeds_done(study: Study, setting: EnvSetting, arm: str) -> list[int]:
     for seed in range(study.seeds):
         job = Job(setting, arm, seed)
         saved = checkpoints(folder(study, job))
-        if saved and int(saved[-1].stem) >= study.steps and all(
+        if saved and _trained(study, saved[-1]) and all(
             _score_file(study, job, int(checkpoint.stem)).exists() for checkpoint in saved
         ):  # fmt: skip
             done.append(seed)
     return done
+
+
+def _trained(study: Study, newest: Path) -> bool:
+    """Tells whether a job's newest checkpoint is its last one."""
+    return int(newest.stem) >= study.steps or mastered(_points(newest)[-1])
+
+
+def _points(checkpoint: Path) -> list[Point]:
+    return [Point(**point) for point in read_memo(checkpoint)["points"]]
 
 
 def finished(study: Study) -> Study:
@@ -256,7 +265,7 @@ def run_job(study: Study, job: Job) -> list[Point]:
     if job.arm == "real":
         least = curve(study, replace(job, arm="neural"))[-1].seconds
     plan, out = plan_of(study, job), folder(study, job)
-    points = train(plan, out, study.steps, study.every, least, validate=False)
+    points = train(plan, out, study.steps, study.every, least, until_mastered=True)
     for checkpoint in checkpoints(out):
         _judge(study, job, checkpoint)
     return points
@@ -267,8 +276,7 @@ def curve(study: Study, job: Job) -> list[Point]:
 
     The real arm is told to its end: it goes on for as long as the neural arm took.
     """
-    newest = checkpoints(folder(study, job))[-1]
-    points = [Point(**point) for point in read_memo(newest)["points"]]
+    points = _points(checkpoints(folder(study, job))[-1])
     return points if job.arm == "real" else points[: sum(point.steps < study.steps for point in points) + 1]
 
 

@@ -106,8 +106,8 @@ def at_clock(points: Sequence[Point], seconds: float) -> Point:
 
 
 def at_steps(points: Sequence[Point], steps: int) -> Point:
-    """Returns the first checkpoint with at least ``steps`` environment steps."""
-    return next(point for point in points if point.steps >= steps)
+    """Returns the first checkpoint with at least ``steps`` environment steps, or the last if it needed fewer."""
+    return next((point for point in points if point.steps >= steps), points[-1])
 
 
 def task_numbers(study: Study, setting: EnvSetting) -> dict[str, Any]:
@@ -140,8 +140,10 @@ def arm_numbers(study: Study, job: Job) -> dict[str, Any]:
     if job.arm != "real":
         check_weights(job.setting, [{"machine": "neural", "weights_sha256": trained_in(study, job)}])
     real = {mode: [pick(score, "real", argmax)["success_rate"] for score in scores] for mode, argmax in MODES.items()}
-    clock = curve(study, Job(job.setting, "neural", job.seed))[-1].seconds
-    marks = {"final": points[-1], "equal_steps": at_steps(points, study.steps), "equal_clock": at_clock(points, clock)}
+    end = curve(study, Job(job.setting, "neural", job.seed))[-1]
+    marks = {
+        "final": points[-1], "equal_steps": at_steps(points, end.steps), "equal_clock": at_clock(points, end.seconds),
+    }  # fmt: skip
     by_steps = {point.steps: score for point, score in zip(points, scores, strict=True)}
     machines = judges(job.arm)
     return {

@@ -23,7 +23,7 @@ from nc_gym import agent_train, readme_tables, recording
 from nc_gym.agent_env import EnvSetting
 from nc_gym.agent_evaluate import OraclePlayer, PolicyPlayer, RandomPlayer, evaluate, play
 from nc_gym.agent_file import MEMO, AgentError, Score, TrainedAgent, check_fits, load_agent, names_sha256, read_memo
-from nc_gym.agent_train import Plan, checkpoints, episode_seed, train
+from nc_gym.agent_train import Plan, checkpoints, episode_seed, mastered, train
 from nc_gym.cli import app
 from nc_gym.machines.keys import encode
 from nc_gym.recording import record_episodes
@@ -204,6 +204,26 @@ def test_a_run_with_a_time_limit_goes_on_beyond_its_steps(tmp_path: Path) -> Non
     points = train(plan(), tmp_path, steps=16, every=16, seconds=0.5, validate=False)
     assert points[-1].seconds >= 0.5 and points[-1].steps == 16 * len(points)
     assert all(point.seconds < 0.5 for point in points[:-1])
+
+
+def test_a_run_may_end_once_its_policy_has_mastered_the_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second checkpoint is told to be perfect: the run ends there if asked to, and goes on otherwise."""
+    real_point = agent_train._point
+
+    def point(model: Any, *rest: Any) -> agent_train.Point:
+        found = real_point(model, *rest)
+        return dataclasses.replace(found, solved=1.0, validation_solved=1.0) if found.steps >= 32 else found
+
+    monkeypatch.setattr(agent_train, "_point", point)
+    points = train(plan(), tmp_path, steps=64, every=16, until_mastered=True)
+    assert [one.steps for one in points] == [16, 32] and [mastered(one) for one in points] == [False, True]
+    assert train(plan(), tmp_path, steps=64, every=16, until_mastered=True) == points  # nothing left to do
+    assert train(plan(), tmp_path, steps=64, every=16, validate=False)[-1].steps == 64
+
+
+@pytest.mark.parametrize("solved, validated", [(1.0, None), (1.0, 0.9), (0.94, 1.0)])
+def test_a_task_is_mastered_only_if_drawn_and_likeliest_actions_do(solved: float, validated: float | None) -> None:
+    assert not mastered(agent_train.Point(1, 1.0, solved, 1.0, validated))
 
 
 def test_a_run_folder_belongs_to_one_plan(tmp_path: Path) -> None:

@@ -113,7 +113,8 @@ def test_a_seed_that_never_solves_counts_as_the_slowest() -> None:
 def test_baselines_are_compared_at_equal_steps_and_at_equal_time() -> None:
     assert at_steps(POINTS, 200) is POINTS[1] and at_steps(POINTS, 101) is POINTS[1]
     assert (
-        at_clock(POINTS, 1.0) is POINTS[0]
+        at_steps(POINTS, 999) is POINTS[2]  # mastered in fewer
+        and at_clock(POINTS, 1.0) is POINTS[0]
         and at_clock(POINTS, 149.0) is POINTS[1]
         and at_clock(POINTS, 999) is POINTS[2]
     )
@@ -347,12 +348,15 @@ def test_tasks_and_arms_may_be_listed_with_spaces(tmp_path: Path, monkeypatch: p
     assert set(found.hyperparameters) == {ECHO, ADD} and "n_envs" not in found.hyperparameters[ADD]
 
 
-def make_job(study: Study, env: str, arm: str, seed: int, judged: bool = True) -> None:
+def make_job(study: Study, env: str, arm: str, seed: int, judged: bool = True, solved: float = 0.0) -> None:
     """Leaves what a job leaves that trained 16 steps: a checkpoint, and its scores if they are done."""
     run = study.out / env.rpartition("/")[2] / arm / f"seed-{seed}"
-    for name in ("checkpoints/0000000016.zip", *(["scores/0000000016.json"] if judged else [])):
-        (run / name).parent.mkdir(parents=True, exist_ok=True)
-        (run / name).touch()
+    for folder in ("checkpoints", *(["scores"] if judged else [])):
+        (run / folder).mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(run / "checkpoints" / "0000000016.zip", "w") as archive:
+        archive.writestr(MEMO, json.dumps({"points": [asdict(Point(16, 1.0, solved, solved, solved, solved))]}))
+    if judged:
+        (run / "scores" / "0000000016.json").touch()
 
 
 def test_what_was_not_run_is_told_with_a_command_that_runs_it(tmp_path: Path) -> None:
@@ -397,6 +401,13 @@ def test_only_what_is_done_is_published_and_nothing_done_is_said(tmp_path: Path)
     assert [setting.env for setting in finished(whole).settings] == [ECHO]
     with pytest.raises(ValueError, match=r"no finished job of the neural arm with 17 steps; run the same command"):
         finished(study(tmp_path, steps=17))
+
+
+def test_a_job_that_mastered_its_task_is_done_however_few_steps_it_took(tmp_path: Path) -> None:
+    longer = study(tmp_path, steps=999)
+    for seed, solved in enumerate((0.5, 1.0)):
+        make_job(longer, ECHO, "neural", seed, solved=solved)
+    assert seeds_done(longer, longer.settings[0], "neural") == [1]
 
 
 def test_scores_of_other_weights_than_those_named_are_not_published() -> None:
