@@ -279,8 +279,9 @@ def test_boot_is_replayed_and_rows_are_apart() -> None:
         assert [len(machine.windows(row)) for row in range(2)] == [1, 1]
 
 
-@pytest.mark.parametrize("victim", ["jwm", "Xvfb"])
-def test_desktop_whose_window_manager_or_server_dies_is_restarted_and_reported(machine: XDesktop, victim: str) -> None:
+@pytest.mark.parametrize("victim", ["jwm", "Xvfb", "xcalc", "xterm"])
+def test_desktop_that_loses_a_program_or_its_server_is_restarted_and_reported(machine: XDesktop, victim: str) -> None:
+    do(machine, CALCULATOR, "left click")
     do(machine, TERMINAL, "left click")
     type_text(machine, TERMINAL, f"kill -9 $(pidof {victim})")
     assert not machine.restarted()[0]
@@ -293,11 +294,19 @@ def test_desktop_whose_window_manager_or_server_dies_is_restarted_and_reported(m
     assert titles(machine) == ["Term"] and not machine.restarted()[0]
 
 
-def test_killed_program_only_closes_its_window(machine: XDesktop) -> None:
-    do(machine, CALCULATOR, "left click")
+def test_program_that_is_closed_or_ends_by_itself_only_closes_its_window(machine: XDesktop) -> None:
+    """The calculator by Alt-F4, the editor and a terminal by their buttons, another one by leaving its shell."""
+    for program in (CALCULATOR, EDITOR, TERMINAL):
+        do(machine, program, "left click")
+        if program is CALCULATOR:
+            do(machine, program, key="Alt-F4")
+        else:
+            (window,) = machine.windows(0)
+            do(machine, (window.x + window.width - 8, window.y - 8), "left click")
+        assert titles(machine) == [] and not machine.restarted()[0]
     do(machine, TERMINAL, "left click")
-    type_text(machine, TERMINAL, "kill -9 $(pidof xcalc)\n")
-    assert titles(machine) == ["Term"] and not machine.restarted()[0]
+    type_text(machine, TERMINAL, "false\nexit 137\n")
+    assert titles(machine) == [] and not machine.restarted()[0]
 
 
 def test_program_that_runs_on_is_shown_and_can_be_interrupted(machine: XDesktop) -> None:

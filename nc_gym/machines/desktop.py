@@ -113,7 +113,7 @@ class XDesktop(RealRows[Event]):
                 sandbox.start_failed("a desktop", printed or str(error))
 
     def _send(self, events: Mapping[int, Event]) -> None:
-        """Sends one event per row, stroke by stroke, and restarts the desktops that died or hang."""
+        """Sends one event per row, stroke by stroke, and restarts the desktops that died or hang, or lost a program."""
         caps = {row: BUSY_CAP if self._busy[row] else RUN_CAP for row in events}
         queues = {row: strokes(event, self._servers[row].pointer) for row, event in events.items()}
         lost: set[int] = set()
@@ -130,8 +130,9 @@ class XDesktop(RealRows[Event]):
                 self._note_press(row, stroke)
         for row in events:
             self._busy[row] = self._busy[row] + caps[row] if row in late else 0.0
+            server = self._servers[row]
             try:
-                if row not in lost and self._busy[row] <= HANG_CAP and self._servers[row].alive():
+                if row not in lost and self._busy[row] <= HANG_CAP and server.alive() and not server.crashed():
                     self._see(row)
                     continue
             except ServerLost:

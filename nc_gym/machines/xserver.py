@@ -34,6 +34,7 @@ from nc_gym.machines.window import Window
 
 Seen = TypeVar("Seen")
 _READY = b"ready\n"
+_CRASHED = b"crashed: "  # run.sh
 _LOOKS = 5  # at what changes meanwhile: windows that come and go, programs that draw
 _LOOK_APART = 0.01  # seconds in which a program that draws gets to the end of a line
 _REPLY_CAP = 10.0  # seconds in which an idle server must answer
@@ -76,6 +77,12 @@ class XServer:
     def alive(self) -> bool:
         """Tells whether server and window manager run."""
         return self._process.poll() is None
+
+    def crashed(self) -> bool:
+        """Tells whether a signal has ended a program; the tree must have settled. A window that was closed is none."""
+        while _readable(self._output.fileno(), 0) and (data := os.read(self._output.fileno(), 4096)):
+            self._said += data
+        return _CRASHED in self._said
 
     def printed(self) -> str:
         """Returns what the server complained about when it started."""
