@@ -10,6 +10,7 @@ from typing import Any
 
 import nc_gym
 from nc_gym.agent_file import PACKAGE_SHA256, sha256
+from nc_gym.agent_train import MASTERED, VALIDATION_EPISODES
 from nc_gym.bench import host
 from nc_gym.docs_pages import table
 from nc_gym.fidelity_report import dumps
@@ -82,14 +83,25 @@ def _protocol(result: dict[str, Any]) -> str:
     intervals = "Intervals are 95 % bootstraps over training seeds, of resamples that learned. " if several else ""
     weights = result["weights_sha256"]
     return (
-        f"{study['algorithm']}, {study['num_envs']} computers in a batch, {study['steps']:,} environment steps, "
-        f"{_seeds(result)} of the neural arm per task; every test plays the same {study['episodes']} episodes (seeds "
+        f"{study['algorithm']}, {study['num_envs']} computers in a batch, {study['steps']:,} environment steps"
+        f"{_fewer(result)}, {_seeds(result)} of the neural arm per task; every test plays the same {study['episodes']} episodes (seeds "
         f"from {study['test_seed']}, test parameters) on both machines. {intervals}Retention is the gain over random "
         "actions on the real machine divided by that on the neural one, of tasks whose gain there is at least "
         f"{LEARNED}; audited counts the real episodes whose success the machine's files confirm. "
         f"Minutes to {SOLVED:.0%} are compared by their median over the training seeds that both arms have, where "
         f"never counts as infinitely long.{_recipes_sentence(study['hyperparameters'])}"
         + (f" The neural computer had the weights {weights[:8]}." if weights else "")
+    )
+
+
+def _fewer(result: dict[str, Any]) -> str:
+    """Says why some policies had fewer steps, if any had."""
+    seeds = [seed for task in result["tasks"] for of_arm in task["seeds"].values() for seed in of_arm]
+    if all(seed["points"][-1]["steps"] >= result["study"]["steps"] for seed in seeds):
+        return ""
+    return (
+        f" or fewer (a training ends once its policy solved {MASTERED:.0%} of its last hundred episodes and, by argmax, "
+        f"of {VALIDATION_EPISODES} more with training parameters)"
     )
 
 

@@ -144,7 +144,7 @@ def test_an_exploit_of_either_mode_is_named_with_an_episode_that_only_the_neural
     assert exploits([task_with(mode, 0.4, 0.8, [5, 6], [5])]) == []
 
 
-HOST = {"load": 1.5, "threads": 1}
+HOST = {"steps": 1000, "load": 1.5, "threads": 1}
 
 
 def in_both(value: Any) -> dict[str, Any]:
@@ -227,6 +227,13 @@ def test_tables_show_intervals_of_several_seeds_only() -> None:
 
 def test_the_page_names_the_weights_that_the_study_ran_in():
     assert "The neural computer had the weights 827ad039." in page(reported(*THREE))
+
+
+def test_the_page_says_why_policies_that_mastered_their_task_had_fewer_steps() -> None:
+    whole = judged(ECHO, 0.5, 1.0, {"neural": [2.0]})
+    assert "1,000 environment steps, 1 training seed of" in page(reported(whole))
+    whole["seeds"]["neural"][0]["points"][-1]["steps"] = 999
+    assert "1,000 environment steps or fewer (a training ends once its policy solved 95% of" in page(reported(whole))
 
 
 def test_the_targets_say_what_was_met_and_what_was_missed() -> None:
