@@ -84,11 +84,12 @@ def _protocol(result: dict[str, Any]) -> str:
     weights = result["weights_sha256"]
     return (
         f"{study['algorithm']}, {study['num_envs']} computers in a batch, {study['steps']:,} environment steps"
-        f"{_fewer(result)}, {_seeds(result)} of the neural arm per task; every test plays the same {study['episodes']} episodes (seeds "
-        f"from {study['test_seed']}, test parameters) on both machines. {intervals}Retention is the gain over random "
-        "actions on the real machine divided by that on the neural one, of tasks whose gain there is at least "
-        f"{LEARNED}; audited counts the real episodes whose success the machine's files confirm. "
-        f"Minutes to {SOLVED:.0%} are compared by their median over the training seeds that both arms have, where "
+        f"{_fewer(result)}, {_seeds(result)} of the neural arm per task; every test plays the same "
+        f"{study['episodes']} episodes (seeds from {study['test_seed']}, test parameters) on both machines. "
+        f"{intervals}Retention is the gain over random actions on the real machine divided by that on the neural one, "
+        f"of tasks whose gain there is at least {LEARNED}; audited counts the real episodes whose success the "
+        f"machine's files confirm. Minutes to {SOLVED:.0%} are compared by their median over the training seeds that "
+        "both arms have, where "
         f"never counts as infinitely long.{_recipes_sentence(study['hyperparameters'])}"
         + (f" The neural computer had the weights {weights[:8]}." if weights else "")
     )
@@ -100,8 +101,8 @@ def _fewer(result: dict[str, Any]) -> str:
     if all(seed["points"][-1]["steps"] >= result["study"]["steps"] for seed in seeds):
         return ""
     return (
-        f" or fewer (a training ends once its policy solved {MASTERED:.0%} of its last hundred episodes and, by argmax, "
-        f"of {VALIDATION_EPISODES} more with training parameters)"
+        f" or fewer (a training ends once its policy solved {MASTERED:.0%} of its last hundred episodes and, by "
+        f"argmax, of {VALIDATION_EPISODES} more with training parameters)"
     )
 
 
