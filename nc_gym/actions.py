@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,10 @@ class EventActions:
     def action(self, event: Event) -> Any:
         """Returns the action that sends an event."""
         return event if isinstance(event, int) else np.array(event, np.int64)
+
+    def point(self, button: str, place: str) -> Any:
+        """Returns the action that points at a place, with a button event by name."""
+        return self.action(self._inputs.point(button, place))
 
     def name(self, action: Any) -> str:
         """Returns what people call an action."""
@@ -115,10 +120,18 @@ class WordActions:
         """
         return self.names.index(name if name in self.names else self._inputs.square(name))
 
-    def action(self, event: Event) -> int:
-        """Raises ValueError: words are no events."""
-        preset = self._inputs.preset
-        raise ValueError(f'actions="words" sends no single events; make the environment with actions="{preset}"')
+    def point(self, button: str, place: str) -> int:
+        """Returns the action that does a button event at a place, or in the middle of the square around it.
+
+        Raises:
+            ValueError: there is no such place or button event, or no word for it.
+        """
+        event = self._inputs.point(button, place)
+        with suppress(ValueError):
+            return self.index(f"<{button} {place}>")
+        raise ValueError(
+            f'no word does {self._inputs.name(event)!r}; make the environment with actions="{self._inputs.preset}"'
+        )
 
     def name(self, action: Any) -> str:
         """Returns what people call an action."""

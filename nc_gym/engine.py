@@ -186,7 +186,7 @@ class Engine:
 
     def pointer(self, x: int, y: int, button: str) -> Any:
         """Returns the action that points at pixel (x, y), with a button event by name."""
-        return self.actions.action(self._inputs.point(button, f"{x} {y}"))
+        return self.actions.point(button, f"{x} {y}")
 
     def successes(self) -> NDArray[np.bool_]:
         """Tells which rows have solved their task, bool (N,)."""

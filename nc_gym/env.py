@@ -36,7 +36,7 @@ class ComputerInfo(TypedDict, total=False):
     damage: float
     """Neural: share of the tiles that were denoised for this screen."""
     restarted: bool
-    """Real: shell or desktop died or hung in this step, which truncates the episode; a fresh one runs since."""
+    """Real: the shell, or the desktop or a program of it, died or hung in this step, which truncates the episode."""
     audit: bool
     """Real: the task is solved, and files or windows confirm what the screen showed when it was."""
 
@@ -105,8 +105,8 @@ class ComputerEnv(gym.Env[NDArray[Any], Any], EzPickle):
 
     ## Episode End
     Termination: the task is solved (a step after that earns 0). Truncation: after ``max_episode_steps``, by Gymnasium's
-    ``TimeLimit``; and when a real shell or desktop dies or hangs, on free use as well, which ``info["restarted"]``
-    reports. The screen is then that of a fresh computer that nothing was set up on, so it is not judged; ``reset``
+    ``TimeLimit``; and when a real shell, or a desktop or a program of it, dies or hangs, on free use as well, which
+    ``info["restarted"]`` reports. The screen is then that of a fresh computer that nothing was set up on, so it is not judged; ``reset``
     boots it and sets it up.
 
     ## Info
@@ -183,8 +183,10 @@ class ComputerEnv(gym.Env[NDArray[Any], Any], EzPickle):
     def pointer(self, x: int, y: int, button: str = "none") -> Any:
         """Returns the action that points at pixel (x, y), with a button event by name (desktop only).
 
+        With ``actions="words"`` it is the word that does the same in the square of 16x16 pixels around it.
+
         Raises:
-            ValueError: the pixel is outside the screen, there is no such button event, or actions are words or keys.
+            ValueError: the pixel is outside the screen, there is no such button event, or no word does it there.
         """
         return self._engine.pointer(x, y, button)
 

@@ -279,17 +279,31 @@ def test_boot_is_replayed_and_rows_are_apart() -> None:
         assert [len(machine.windows(row)) for row in range(2)] == [1, 1]
 
 
-@pytest.mark.parametrize("victim", ["jwm", "Xvfb", "xcalc", "xterm"])
-def test_desktop_that_loses_a_program_or_its_server_is_restarted_and_reported(machine: XDesktop, victim: str) -> None:
+@pytest.mark.parametrize(
+    "kill, reason",
+    [
+        ("kill -9 $(pidof jwm)", "jwm ended with 137"),
+        ("kill -9 $(pidof Xvfb)", "Xvfb ended with 137"),
+        ("kill -9 $(pidof xcalc)", "xcalc ended with 137"),
+        ("kill -11 $(pidof xterm)", "xterm ended with 139"),
+        ("kill $(pidof xterm)", "xterm ended with 15"),  # a signal that it catches
+        ("pkill -f title", "xcalc ended with 143"),  # what runs it has the same arguments
+    ],
+)
+def test_desktop_that_loses_a_program_or_its_server_is_restarted_and_says_why(
+    machine: XDesktop, kill: str, reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
     do(machine, CALCULATOR, "left click")
     do(machine, TERMINAL, "left click")
-    type_text(machine, TERMINAL, f"kill -9 $(pidof {victim})")
+    type_text(machine, TERMINAL, kill)
     assert not machine.restarted()[0]
     for _ in range(20):  # the sandbox goes down in its own time
         do(machine, TERMINAL, key="Enter")
         if machine.restarted()[0]:
             break
     assert machine.restarted()[0] and titles(machine) == []
+    (record,) = caplog.records
+    assert record.getMessage().startswith("the desktop of row 0 was restarted: ") and reason in record.getMessage()
     do(machine, TERMINAL, "left click")
     assert titles(machine) == ["Term"] and not machine.restarted()[0]
 

@@ -210,6 +210,17 @@ def test_policies_of_a_desktop_read_banner_and_screen(options: dict[str, Any]) -
     envs.close()
 
 
+def test_words_point_at_the_square_around_a_pixel_and_say_which_event_no_word_does() -> None:
+    with gym.make("nc_gym/DesktopOpenProgram-v0", machine="real") as env:
+        env.reset(seed=0)
+        env.step(env.unwrapped.pointer(84, 226, "left click"))
+        assert env.unwrapped.last_action == "<left click 88 232>"
+        with pytest.raises(ValueError, match=r"no word does 'wheel up 84,228'; make .* with actions=\"pointer\""):
+            env.unwrapped.pointer(84, 228, "wheel up")
+        with pytest.raises(ValueError, match="900"):
+            env.unwrapped.pointer(900, 228, "left click")
+
+
 def test_a_desktop_that_is_lost_ends_its_episode_without_a_reward() -> None:
     with gym.make("nc_gym/Desktop-v0", machine="real") as env:
         env.reset(seed=0)

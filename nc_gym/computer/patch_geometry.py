@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TypeVar
 
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -44,19 +45,12 @@ def patch_at(config: NeuralComputerConfig, row: Tensor, column: Tensor) -> tuple
     return patch, row % config.patch * config.patch + column % config.patch, inside
 
 
-def _window(
-    config: NeuralComputerConfig, row: Tensor, column: Tensor, shape: tuple[int, int]
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Returns ``patch_at`` of the tiles in a window of ``shape`` around Q tiles, raster order: each (Q, window)."""
-    down, right = (torch.arange(n, device=row.device) - n // 2 for n in shape)
-    rows = (row[:, None, None] + down[:, None]).expand(-1, *shape).flatten(1)
-    columns = (column[:, None, None] + right).expand(-1, *shape).flatten(1)
-    return patch_at(config, rows, columns)
-
-
 def tiles_near(config: NeuralComputerConfig, pointer: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Returns ``patch_at`` of the square of tiles around pointers (T, 2), column and row: each (T, NEAR ** 2)."""
-    return _window(config, pointer[:, 1], pointer[:, 0], (NEAR, NEAR))
+    side = torch.arange(NEAR, device=pointer.device) - NEAR // 2
+    rows = (pointer[:, 1, None, None] + side[:, None]).expand(-1, NEAR, NEAR).flatten(1)
+    columns = (pointer[:, 0, None, None] + side).expand(-1, NEAR, NEAR).flatten(1)
+    return patch_at(config, rows, columns)
 
 
 def cut(config: NeuralComputerConfig, codes: Tensor) -> Tensor:
@@ -103,8 +97,12 @@ def moved_codes(config: NeuralComputerConfig, codes: Tensor, event: Tensor, plac
 
 def tiles_around(config: NeuralComputerConfig, codes: Tensor, event: Tensor, row: Tensor, column: Tensor) -> Tensor:
     """Returns the codes (Q, rows * columns of AROUND) around Q tiles in framebuffers (A, patches, 16), 0 outside."""
-    patch, inner, inside = _window(config, row, column, AROUND)
-    return torch.where(inside, codes[event[:, None], patch, inner], 0)
+    high, wide = (n // 2 for n in AROUND)
+    padded = F.pad(grid(codes, config), (wide, wide, high, high))  # so that nothing has to be asked about the edges
+    _, rows, columns = padded.shape
+    corner = (event * rows + row) * columns + column
+    down, right = (torch.arange(n, device=row.device) for n in AROUND)
+    return padded.flatten()[corner[:, None] + (down[:, None] * columns + right).flatten()]
 
 
 def rank_in_event(event: Tensor, events: int) -> tuple[Tensor, Tensor]:

@@ -6,6 +6,7 @@ pointer is a part. What runs on is shown as far as it came within ``RUN_CAP``; f
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -35,6 +36,7 @@ from nc_gym.machines.window import Window
 if TYPE_CHECKING:
     from nc_gym.machines.xserver import XServer
 
+_LOGGER = logging.getLogger(__name__)
 START_CAP = 60.0  # seconds in which a desktop must come up
 RUN_CAP = 0.5  # processor seconds that a step waits for programs that run on
 BUSY_CAP = 0.1  # processor seconds that each later step waits while they still run
@@ -116,29 +118,45 @@ class XDesktop(RealRows[Event]):
         """Sends one event per row, stroke by stroke, and restarts the desktops that died or hang, or lost a program."""
         caps = {row: BUSY_CAP if self._busy[row] else RUN_CAP for row in events}
         queues = {row: strokes(event, self._servers[row].pointer) for row, event in events.items()}
-        lost: set[int] = set()
+        lost: dict[int, str] = {}
         late: set[int] = set()
         for turn in range(max(map(len, queues.values()), default=0)):
             waiting = {row: queue[turn] for row, queue in queues.items() if turn < len(queue) and row not in lost}
             for row, stroke in waiting.items():
                 try:
                     self._stroke(row, stroke)
-                except ServerLost:
-                    lost.add(row)
-            late = (late - waiting.keys()) | self._settle({row: caps[row] for row in waiting.keys() - lost})
+                except ServerLost as error:
+                    lost[row] = str(error)
+            late = (late - waiting.keys()) | self._settle({row: caps[row] for row in waiting.keys() - lost.keys()})
             for row, stroke in waiting.items():
                 self._note_press(row, stroke)
         for row in events:
             self._busy[row] = self._busy[row] + caps[row] if row in late else 0.0
-            server = self._servers[row]
+            if reason := self._lost(row, lost.get(row, "")):
+                _LOGGER.warning("the desktop of row %d was restarted: %s", row, reason)
+                self._start([row])
+                self._restarted[row] = True
+
+    def _lost(self, row: int, reason: str) -> str:
+        """Looks at a row's screen; returns why its desktop must be restarted, or nothing.
+
+        Args:
+            row: which one.
+            reason: the same, if an event could not be sent.
+        """
+        server = self._servers[row]
+        if crash := server.crash():
+            return crash
+        if not reason and self._busy[row] > HANG_CAP:
+            return f"its programs ran on for more than {HANG_CAP:g} s"
+        if not reason and not server.alive():
+            return "all of its programs ended"
+        if not reason:
             try:
-                if row not in lost and self._busy[row] <= HANG_CAP and server.alive() and not server.crashed():
-                    self._see(row)
-                    continue
-            except ServerLost:
-                pass
-            self._start([row])
-            self._restarted[row] = True
+                self._see(row)
+            except ServerLost as error:
+                return str(error)
+        return reason
 
     def _stroke(self, row: int, stroke: Stroke) -> None:
         """Sends a stroke; a press where another one was waits until the two no longer make a double click.

@@ -13,8 +13,10 @@ from nc_gym.machines.desktop_events import HEIGHT, WIDTH
 from nc_gym.machines.shell import BASHRC
 
 AUTH = b"MIT-MAGIC-COOKIE-1"
-LIMITS = {"nproc": 64, "as": 512 << 20, "fsize": 4 << 20, "core": 0, "nofile": 256}
-"""Limits of every program of a desktop; the shell in xterm has those of the terminal machine (``sandbox.LIMITS``)."""
+LIMITS = {"nproc": 96, "as": 512 << 20, "fsize": 4 << 20, "core": 0, "nofile": 256}
+"""Limits of every program of a desktop."""
+SHELL_LIMITS = {**sandbox.LIMITS, "nproc": 64}
+"""Those of the shells in xterm: a terminal machine's, but an xterm takes four processes of the same desktop."""
 PACKAGES = {
     "/usr/bin/Xvfb": "xvfb", "/usr/bin/jwm": "jwm", "/usr/bin/xterm": "xterm", "/usr/bin/xcalc": "x11-apps",
     "/usr/bin/xedit": "x11-apps", "/usr/share/fonts/X11/misc/cursor.pcf.gz": "xfonts-base",
@@ -78,7 +80,7 @@ def box(cookie: bytes) -> sandbox.Box:
     files = {f"{_FOLDER}/{path.name}": path.read_bytes() for path in _CONFIG.iterdir()}
     files[f"{_FOLDER}/Xauthority"] = struct.pack(">H", 0xFFFF) + b"".join(map(field, (b"", b"0", AUTH, cookie)))
     shell = ["exec", "env", *(f"-u {name}" for name in (*_ENVIRONMENT, *_XTERM_VARIABLES))]
-    shell += sandbox.limited(["bash", "--rcfile", "/etc/bashrc", "-i"])
+    shell += sandbox.limited(["bash", "--rcfile", "/etc/bashrc", "-i"], SHELL_LIMITS)
     files[f"{_FOLDER}/shell"] = " ".join(shell).encode()
     files[f"{_FOLDER}/fonts/widget.bdf"] = _widget_font()
     files[f"{_FOLDER}/fonts/fonts.dir"] = f"1\nwidget.bdf {_WIDGET_FONT}\n".encode()

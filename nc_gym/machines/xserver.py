@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import re
 import secrets
 import select
 import signal
@@ -34,7 +35,7 @@ from nc_gym.machines.window import Window
 
 Seen = TypeVar("Seen")
 _READY = b"ready\n"
-_CRASHED = b"crashed: "  # run.sh
+_CRASHED = re.compile(rb"^crashed: (.*)$", re.MULTILINE)  # start.sh, run.sh
 _LOOKS = 5  # at what changes meanwhile: windows that come and go, programs that draw
 _LOOK_APART = 0.01  # seconds in which a program that draws gets to the end of a line
 _REPLY_CAP = 10.0  # seconds in which an idle server must answer
@@ -78,11 +79,12 @@ class XServer:
         """Tells whether server and window manager run."""
         return self._process.poll() is None
 
-    def crashed(self) -> bool:
-        """Tells whether a signal has ended a program; the tree must have settled. A window that was closed is none."""
-        while _readable(self._output.fileno(), 0) and (data := os.read(self._output.fileno(), 4096)):
-            self._said += data
-        return _CRASHED in self._said
+    def crash(self) -> str:
+        """Returns which programs ended otherwise than well, and how; the tree must have settled. Empty if none did."""
+        if _readable(self._output.fileno(), 0):
+            self._said = os.read(self._output.fileno(), 1 << 16)  # at most that: what is inside can write on and on
+            return b"; ".join(_CRASHED.findall(self._said)).decode(errors="replace")
+        return ""
 
     def printed(self) -> str:
         """Returns what the server complained about when it started."""

@@ -57,7 +57,7 @@ class DesktopTrace:
         pointers: x, y and image (index in ``sprites``) of the pointer, one more than events: first after the boot.
         events: pointer column, pointer row, button event and key of each step.
         purposes: what the user meant by each event.
-        windows: number of an event -> the window list after it, where much of the screen changed.
+        windows: number of an event -> the window list after it, where the screen changed, and before each plan.
         sprites: the pointer's images.
     """
 

@@ -1,4 +1,6 @@
-# Runs a program of the desktop, and says so if a signal ended it. Arguments: the program and its own.
+# Runs a program of the desktop and says if it ends otherwise than well, as one does whose window is closed. Arguments:
+# the program and its own.
+trap : HUP INT TERM
 "$@" 4>&-
 code=$?
-[ $code -le 128 ] || echo "crashed: $1 by signal $((code - 128))" >&4
+[ $code -eq 0 ] || echo "crashed: $1 ended with $code" >&4

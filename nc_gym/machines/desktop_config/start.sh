@@ -7,4 +7,8 @@ Xvfb :0 -screen 0 "$1" -nolisten tcp -auth "$XAUTHORITY" -fbdir /tmp -fp /usr/sh
 read -r _ </tmp/display
 echo ready
 jwm -f /etc/desktop/jwmrc 4>&1 >/dev/null 2>&1 &
-wait -n
+manager=$!
+wait -n -p ended
+code=$?
+if [ "$ended" = $manager ]; then name=jwm; else name=Xvfb; fi
+echo "crashed: $name ended with $code"
