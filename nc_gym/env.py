@@ -106,8 +106,8 @@ class ComputerEnv(gym.Env[NDArray[Any], Any], EzPickle):
     ## Episode End
     Termination: the task is solved (a step after that earns 0). Truncation: after ``max_episode_steps``, by Gymnasium's
     ``TimeLimit``; and when a real shell, or a desktop or a program of it, dies or hangs, on free use as well, which
-    ``info["restarted"]`` reports. The screen is then that of a fresh computer that nothing was set up on, so it is not judged; ``reset``
-    boots it and sets it up.
+    ``info["restarted"]`` reports. The screen is then that of a fresh computer that nothing was set up on, so it is not
+    judged; ``reset`` boots it and sets it up.
 
     ## Info
     See :class:`ComputerInfo`; the keys are the same after every reset and step.

@@ -128,5 +128,7 @@ def test_words_of_a_desktop_click_on_squares_and_type_where_the_pointer_is() -> 
         (5, 6, 0, DESK.keys.index("a"))
     ]
     assert not any(name.startswith("screen:") for name in words.names)
-    with pytest.raises(ValueError, match='actions="pointer"'):
-        words.action((1, 2, 3, 4))
+    assert words.names[words.point("left click", "30 3")] == "<left click 24 8>"  # the square around it
+    for button in ("wheel up", "double click"):
+        with pytest.raises(ValueError, match=f"no word does '{button} 28,3'; make the .* with actions=\"pointer\""):
+            words.point(button, "30 3")

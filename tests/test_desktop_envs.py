@@ -215,7 +215,7 @@ def test_words_point_at_the_square_around_a_pixel_and_say_which_event_no_word_do
         env.reset(seed=0)
         env.step(env.unwrapped.pointer(84, 226, "left click"))
         assert env.unwrapped.last_action == "<left click 88 232>"
-        with pytest.raises(ValueError, match=r"no word does 'wheel up 84,228'; make .* with actions=\"pointer\""):
+        with pytest.raises(ValueError, match=r"no word does 'wheel up 84,231'; make .* with actions=\"pointer\""):
             env.unwrapped.pointer(84, 228, "wheel up")
         with pytest.raises(ValueError, match="900"):
             env.unwrapped.pointer(900, 228, "left click")

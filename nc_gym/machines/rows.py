@@ -68,7 +68,7 @@ class RealRows(ABC, Generic[Event]):
         )
 
     def restarted(self) -> NDArray[np.bool_]:
-        """Tells which computers died or hung, or lost a program, and were restarted in the last step (or reset), (N,)."""
+        """Tells which computers died or hung, or lost a program, and were restarted in the last step, bool (N,)."""
         return self._restarted.copy()
 
     def __enter__(self: Rows) -> Rows:

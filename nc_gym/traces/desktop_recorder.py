@@ -65,7 +65,8 @@ def collect_desktop(
     recording.check(sessions, workers, USERS)
     recording.check_same(_read)
     record = partial(_record, packages=package_versions())
-    return collect(recording, sessions, workers, _ROWS_PER_WORKER, record, "its desktop or a program of it died or hung", progress)
+    loss = "its desktop or a program of it died or hung"
+    return collect(recording, sessions, workers, _ROWS_PER_WORKER, record, loss, progress)
 
 
 def _read(first: Path) -> tuple[dict[str, Any], int]:
