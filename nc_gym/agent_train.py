@@ -111,7 +111,7 @@ def train(
     plan: Plan, out: Path, steps: int, every: int, seconds: float = 0.0, validate: bool = True,
     until_mastered: bool = False,
 ) -> list[Point]:  # fmt: skip
-    """Trains until both limits are reached and returns the learning curve.
+    """Trains until both limits are reached, or until the task is mastered, and returns the learning curve.
 
     Args:
         plan: what to train.
@@ -197,6 +197,15 @@ def checkpoint_at(out: Path, steps: int) -> Path:
     return out / "checkpoints" / f"{steps:010d}.zip"
 
 
+def check_plan(plan: Plan, started: dict[str, Any], out: Path) -> None:
+    """Raises an AgentError unless the plan that the run folder ``out`` was started with (``describe``) is this one."""
+    plain = json.loads(json.dumps(plan.describe()))
+    known = [name for name in plain if name in started]  # an older version wrote less
+    if different := [name for name in known if plain[name] != started[name]]:
+        name = different[0]
+        raise AgentError(f"{out} was started with {name}={started[name]!r}, not {plain[name]!r}; choose another --out")
+
+
 def _resume(plan: Plan, out: Path, envs: VecMonitor) -> tuple[BaseAlgorithm, list[Point]]:
     """Returns the newest checkpoint's model and curve, or a new model.
 
@@ -207,11 +216,7 @@ def _resume(plan: Plan, out: Path, envs: VecMonitor) -> tuple[BaseAlgorithm, lis
     if not found:
         return _new_model(plan, envs), []
     memo = read_memo(found[-1])
-    plain, started = json.loads(json.dumps(plan.describe())), memo["plan"]
-    known = [name for name in plain if name in started]  # an older version wrote less
-    if different := [name for name in known if plain[name] != started[name]]:
-        name = different[0]
-        raise AgentError(f"{out} was started with {name}={started[name]!r}, not {plain[name]!r}; choose another --out")
+    check_plan(plan, memo["plan"], out)
     model = algorithm_class(plan.algorithm).load(found[-1], env=envs, device=plan.setting.device)
     model.set_random_seed(episode_seed(plan.seed, model.num_timesteps))  # not the first episodes again
     return model, [Point(**point) for point in memo["points"]]

@@ -32,21 +32,24 @@ def character_accuracy(neural: NDArray[np.uint8], real: NDArray[np.uint8]) -> ND
     return np.where(cells > 0, right / np.maximum(cells, 1), 1.0)
 
 
-def bootstrap(numerators: NDArray[np.float64], denominators: NDArray[np.float64]) -> NDArray[np.float64]:
+def bootstrap(
+    numerators: NDArray[np.float64], denominators: NDArray[np.float64], least: float = 0.0
+) -> NDArray[np.float64]:
     """Returns the 95 % percentile interval of a ratio of sums over sessions.
 
     Args:
         numerators: float64 (N, ...), each session's part of the numerator.
         denominators: float64, the same shape.
+        least: mean denominator that a resample must have.
 
     Returns:
-        Low and high end, float64 (2, ...). Resamples without any denominator are left out.
+        Low and high end, float64 (2, ...). Resamples with less, or without any denominator, are left out.
     """
     count = len(numerators)
     chosen = np.random.default_rng(0).integers(0, count, (RESAMPLES, count))
     weights = np.stack([np.bincount(rows, minlength=count) for rows in chosen]).astype(np.float64)  # (B, N)
     top, bottom = (weights @ part.reshape(count, -1) for part in (numerators, denominators))
-    ratios = np.divide(top, bottom, out=np.full_like(top, np.nan), where=bottom > 0)
+    ratios = np.divide(top, bottom, out=np.full_like(top, np.nan), where=(bottom > 0) & (bottom >= least * count))
     return np.nanpercentile(ratios, (2.5, 97.5), axis=0).reshape(2, *numerators.shape[1:])
 
 

@@ -1,10 +1,10 @@
 """``nc-gym agent transfer``: policies trained in one computer and judged on both, over tasks, seeds and arms.
 
 An *arm* is a way to train: "neural" (in the neural computer only), "real" (the same recipe on the real machine, for as
-many environment steps and at least as long as the neural arm took), or a variant of the neural arm,
-"denoise_steps=K", "horizon=K" or "obs=NAME" (what the policy sees). A *job* is one arm with one task and one training
-seed; its checkpoints are judged on the real machine and, of the neural arm, on the neural one, with argmax and with
-drawn actions, over the same episode seeds with test parameters.
+many environment steps and at least as long as the neural arm took), or a variant of the neural arm, "denoise_steps=K",
+"horizon=K" or "obs=NAME" (what the policy sees). Of any arm a training ends earlier once its task is ``mastered``. A
+*job* is one arm with one task and one training seed; its checkpoints are judged on the real machine and, of the neural
+arm, on the neural one, with argmax and with drawn actions, over the same episode seeds with test parameters.
 
 Everything lies below ``out`` and is written whole: ``<task>/<arm>/seed-<k>/`` is a run folder of ``agent_train`` that
 also holds ``scores/<steps>.json``, and ``<task>/baselines.json`` the random and the oracle player. What is there
@@ -26,7 +26,7 @@ from rich.console import Console
 from nc_gym.agent_env import EnvSetting
 from nc_gym.agent_evaluate import OraclePlayer, PolicyPlayer, RandomPlayer, evaluate
 from nc_gym.agent_file import load_agent, read_memo, sha256, write_json
-from nc_gym.agent_train import Plan, Point, checkpoints, judged_settings, mastered, train
+from nc_gym.agent_train import Plan, Point, check_plan, checkpoints, judged_settings, mastered, train
 from nc_gym.registration import card_sha256, load_card
 
 MACHINES = ("neural", "real")
@@ -260,7 +260,10 @@ def run(study: Study) -> None:
 
 
 def run_job(study: Study, job: Job) -> list[Point]:
-    """Trains a job, judges its checkpoints and returns its learning curve."""
+    """Trains a job, judges its checkpoints and returns its learning curve; of a job that is done, only the curve."""
+    if job.seed in seeds_done(study, job.setting, job.arm):
+        check_job(study, job)
+        return curve(study, job)
     least = 0.0
     if job.arm == "real":
         least = curve(study, replace(job, arm="neural"))[-1].seconds
@@ -274,16 +277,18 @@ def run_job(study: Study, job: Job) -> list[Point]:
 def curve(study: Study, job: Job) -> list[Point]:
     """Returns the learning curve of a job that has been trained; its run may hold more steps than the study has.
 
-    The real arm is told to its end: it goes on for as long as the neural arm took.
+    The real arm is told to its end: it may go on for as long as the neural arm took.
     """
     points = _points(checkpoints(folder(study, job))[-1])
     return points if job.arm == "real" else points[: sum(point.steps < study.steps for point in points) + 1]
 
 
-def trained_in(study: Study, job: Job) -> str | None:
-    """Returns the sha256 of the weights that a job was trained in; None if no network ran."""
-    weights: str | None = read_memo(checkpoints(folder(study, job))[-1])["plan"]["weights_sha256"]
-    return weights
+def check_job(study: Study, job: Job) -> None:
+    """Raises an error unless a job was trained as the study says, and judged under its conditions in its weights."""
+    saved = checkpoints(folder(study, job))
+    check_plan(plan_of(study, job), read_memo(saved[-1])["plan"], folder(study, job))
+    for checkpoint in saved:
+        _check_protocol(study, _score_file(study, job, int(checkpoint.stem)), job.setting)
 
 
 def _score_file(study: Study, job: Job, steps: int) -> Path:

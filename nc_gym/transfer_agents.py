@@ -20,7 +20,6 @@ from nc_gym.transfer import (
     Job,
     Study,
     baselines,
-    check_weights,
     curve,
     finished,
     folder,
@@ -64,11 +63,11 @@ def _export(study: Study, setting: EnvSetting, agents: Path) -> Path:
     out.mkdir(parents=True, exist_ok=True)
     write_policy(checkpoint_at(folder(study, job), points[-1].steps), out / POLICY)
     training = describe_training(plan_of(study, job), points)
-    training["chosen"] = f"best argmax score in the neural computer of {len(seeds)} training seeds"
+    training["chosen"] = f"best in the neural computer, argmax and drawn together, of {len(seeds)} training seeds"
     same_network = {"policy_sha256": sha256(out / POLICY)}  # the checkpoint's, without the optimizer's moments
     final = [score | same_network for score in scores_at(study, job, points[-1].steps)]
-    check_weights(setting, final)
     headline = pick(final, "real")
+    training |= {name: headline[name] for name in ("nc_gym", "package_sha256")}  # of then: a study judges as it trains
     others = [score for score in final if score is not headline] + baselines(study, setting)
     write_results(out / RESULTS, training, [Score(**score) for score in (headline, *others)])
     record_episodes(
@@ -78,8 +77,9 @@ def _export(study: Study, setting: EnvSetting, agents: Path) -> Path:
 
 
 def _merit(study: Study, job: Job) -> tuple[float, float]:
-    score: dict[str, Any] = pick(scores_at(study, job, curve(study, job)[-1].steps), "neural")
-    return score["success_rate"], score["mean_return"]
+    scores = scores_at(study, job, curve(study, job)[-1].steps)
+    both = [pick(scores, "neural", argmax) for argmax in MODES.values()]
+    return sum(score["success_rate"] for score in both), sum(score["mean_return"] for score in both)
 
 
 def film_exploit(study: Study, exploit: dict[str, Any], docs: Path) -> dict[str, Any]:
@@ -108,16 +108,24 @@ def film_exploit(study: Study, exploit: dict[str, Any], docs: Path) -> dict[str,
     return {"video": name, "filmed": {machine: bool(solved) for machine, solved in outcome.success.items()}}
 
 
-def read_notes(docs: Path) -> dict[str, str]:
-    """Returns why tasks are exploited, by the id without its namespace; nothing if the folder has no notes.
+def read_notes(docs: Path, weights: str) -> dict[str, str]:
+    """Returns why tasks are exploited in a neural computer, by the id without its namespace; nothing without notes.
+
+    Args:
+        docs: folder of the page.
+        weights: sha256 of the neural computer's weights: what explains an exploit of others may not explain this one.
 
     Raises:
-        ValueError: the file is no TOML, or a task has no text.
+        ValueError: the file is no TOML, or a task has no text or no weights.
     """
     path = docs / NOTES
     if not path.is_file():
         return {}
     try:
-        return {task: str(note["text"]) for task, note in tomllib.loads(path.read_text(encoding="utf-8")).items()}
+        notes = tomllib.loads(path.read_text(encoding="utf-8"))
+        return {task: str(note["text"]) for task, note in notes.items() if weights.startswith(note["weights"])}
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is faulty ({error!r}); give each task a table [TASK] with a string text") from None
+        raise ValueError(
+            f"{path} is faulty ({error!r}); give each task a table [TASK] with a string text and the first letters of "
+            "the sha256 of the weights it is about"
+        ) from None

@@ -23,13 +23,12 @@ from nc_gym.transfer import (
     Job,
     Study,
     baselines,
-    check_weights,
+    check_job,
     curve,
     judges,
     pick,
     scores_at,
     seeds_done,
-    trained_in,
 )
 
 MODES = {"argmax": True, "stochastic": False}
@@ -63,14 +62,14 @@ def retention(neural: NDArray[np.float64], real: NDArray[np.float64]) -> dict[st
 
     Returns:
         ``ratio``, and of several seeds ``low`` and ``high``; None if less than ``LEARNED`` was, in the neural machine.
-        Resamples in which nothing was learned have no ratio: the interval is of the others.
+        The interval is of the resamples in which that much was learned.
     """
     if neural.mean() < LEARNED:
         return None
     ratio = {"ratio": float(real.sum() / neural.sum())}
     if len(neural) < 2:
         return ratio
-    low, high = bootstrap(real, neural)
+    low, high = bootstrap(real, neural, LEARNED)
     return ratio | {"low": float(low), "high": float(high)}
 
 
@@ -113,7 +112,6 @@ def at_steps(points: Sequence[Point], steps: int) -> Point:
 def task_numbers(study: Study, setting: EnvSetting) -> dict[str, Any]:
     """Returns everything that is reported about one task of the study, of the jobs that are done."""
     base = baselines(study, setting)
-    check_weights(setting, base)
     floor = {machine: pick(base, machine, None, "random")["success_rate"] for machine in MACHINES}
     seeds = {arm: seeds_done(study, setting, arm) for arm in study.arms}
     arms = {arm: [arm_numbers(study, Job(setting, arm, seed)) for seed in done] for arm, done in seeds.items() if done}
@@ -134,11 +132,9 @@ def task_numbers(study: Study, setting: EnvSetting) -> dict[str, Any]:
 
 def arm_numbers(study: Study, job: Job) -> dict[str, Any]:
     """Returns the curve of one job, and its scores at the end and at the two marks that baselines are compared at."""
+    check_job(study, job)
     points = curve(study, job)
     scores = [scores_at(study, job, point.steps) for point in points]
-    check_weights(job.setting, [score for of_point in scores for score in of_point])
-    if job.arm != "real":
-        check_weights(job.setting, [{"machine": "neural", "weights_sha256": trained_in(study, job)}])
     real = {mode: [pick(score, "real", argmax)["success_rate"] for score in scores] for mode, argmax in MODES.items()}
     end = curve(study, Job(job.setting, "neural", job.seed))[-1]
     marks = {

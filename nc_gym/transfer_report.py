@@ -30,6 +30,7 @@ from nc_gym.transfer_numbers import (
     task_numbers,
 )
 
+FEW_POINTS = 5  # distinct ones, below which a rank correlation says nothing
 JSON, PAGE, CURVES, SCATTER = "transfer.json", "transfer.md", "transfer_curves.png", "transfer_scatter.png"
 
 
@@ -42,13 +43,14 @@ def publish(study: Study, docs: Path, command: str) -> dict[str, Any]:
         command: the command line that made the study.
     """
     tasks = [task_numbers(study, setting) for setting in finished(study).settings]
-    found, notes = exploits(tasks), read_notes(docs)
+    file = study.settings[0].weights_file
+    weights = sha256(file) if file else None
+    found, notes = exploits(tasks), read_notes(docs, weights or "")
     for exploit in found:
         exploit |= {"explanation": notes.get(_name(exploit["env"]))} | film_exploit(study, exploit, docs)
-    weights = study.settings[0].weights_file
     result = {
         "command": command, "nc_gym": nc_gym.__version__, "package_sha256": PACKAGE_SHA256,
-        "weights_sha256": sha256(weights) if weights else None, "host": host(),
+        "weights_sha256": weights, "host": host(),
         "study": {name: value for name, value in asdict(study).items() if name not in ("settings", "out")},
         "summary": summary(tasks), "not_run": not_run(study, command), "exploits": found, "tasks": tasks,
     }  # fmt: skip
@@ -102,7 +104,8 @@ def _fewer(result: dict[str, Any]) -> str:
         return ""
     return (
         f" or fewer (a training ends once its policy solved {MASTERED:.0%} of its last hundred episodes and, by "
-        f"argmax, of {VALIDATION_EPISODES} more with training parameters)"
+        f"argmax, of {VALIDATION_EPISODES} more with training parameters; if it then solves less than {SOLVED:.0%} of "
+        "the test on real, that counts as never)"
     )
 
 
@@ -165,7 +168,9 @@ def _targets(numbers: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
     mean, learned = numbers["capped_retention"], f"{numbers['tasks_learned']} of {numbers['tasks']} tasks learned"
     yield f"mean retention, each at most 1, ≥ {RETENTION}", f"{_plain(mean)} over {learned}", _verdict(mean, RETENTION)
     correlation = numbers["rank_correlation"]["spearman"]
-    yield f"rank correlation ≥ {CORRELATION}", _correlation(numbers), _verdict(correlation, CORRELATION)
+    few = numbers["rank_correlation"]["distinct"] < FEW_POINTS
+    verdict = f"undecided: fewer than {FEW_POINTS} distinct points" if few else _verdict(correlation, CORRELATION)
+    yield f"rank correlation ≥ {CORRELATION}", _correlation(numbers), verdict
     ratios = {env: ratio for env, ratio in numbers["retention"].items() if ratio is not None}
     below = ", ".join(f"{_name(env)} {ratio:.3f}" for env, ratio in ratios.items() if ratio < LEAST)
     lowest = min(ratios.values(), default=None)
@@ -197,9 +202,11 @@ def tasks_table(result: dict[str, Any]) -> str:
             oracle = " / ".join(f"{task['oracle'][m]['success_rate']:.0%}" for m in ("neural", "real"))
             rows.append((
                 f"`{task['env']}`", mode, _share(numbers["neural_success"]), _share(numbers["real_success"]),
-                _share(numbers["real_audited"]), _ratio(numbers["retention"]), random, oracle,
+                _share(numbers["real_audited"]), _ratio(numbers["retention"]),
+                _plain(task["rank_correlation"][mode]["spearman"]), random, oracle,
             ))  # fmt: skip
-    heads = ("task", "actions", "neural", "real", "real, audited", "retention", "random: neural / real", "oracle")
+    heads = ("task", "actions", "neural", "real", "real, audited", "retention", "rank correlation",
+             "random: neural / real", "oracle")  # fmt: skip
     return table(heads, rows)
 
 
@@ -242,12 +249,14 @@ def _variants_table(result: dict[str, Any]) -> str:
     rows = [
         (
             f"`{task['env']}`", arm, mode, _number(number),
+            ", ".join(f"{seed['points'][-1]['steps']:,}" for seed in task["seeds"][arm]),
             ", ".join("never" if steps is None else f"{steps:,}" for steps in task["steps_to_solve"][mode][arm]),
             _minutes(task["minutes_to_solve"][mode][arm]),
         )
         for task in result["tasks"] for arm, numbers in task["variants"].items() for mode, number in numbers.items()
     ]  # fmt: skip
-    heads = ("task", "trained with", "actions", "real return", f"steps to {SOLVED:.0%} on real, per seed", "minutes")
+    heads = ("task", "trained with", "actions", "real return", "after steps, per seed",
+             f"steps to {SOLVED:.0%} on real", "minutes")  # fmt: skip
     return table(heads, rows)
 
 
@@ -282,8 +291,8 @@ def _not_run_text(result: dict[str, Any]) -> str:
     text = f"Training seeds that were run, of {run['seeds']}:\n\n{table(('task', *arms), rows)}\n\n"
     if run["command"]:
         text += (
-            f"The rest, where the folder of `--out` and these weights are, without doing again what there is; "
-            f"elsewhere all of it:\n\n```sh\n{run['command']}\n```\n\n"
+            f"The rest, where the folder of `--out`, these weights and this recipe are, without doing again what there "
+            f"is; elsewhere all of it:\n\n```sh\n{run['command']}\n```\n\n"
         )
     return (
         text + "Networks trained with and without context corruption (wrong tiles put into their past, and sessions "

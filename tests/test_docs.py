@@ -4,14 +4,16 @@ import json
 import re
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 
 import gymnasium as gym
 import pytest
 
 import nc_gym
-from nc_gym import docs_pages, readme_tables
-from nc_gym.registration import load_card
+from nc_gym import docs_pages, readme_tables, transfer_report
+from nc_gym.actions import PRESETS
+from nc_gym.registration import card_sha256, load_card
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "THIRD_PARTY_NOTICES.md")]
@@ -121,8 +123,11 @@ def test_every_task_was_measured_and_is_neither_impossible_nor_solved_by_chance(
     result = json.loads((ROOT / "docs" / f"tasks_{name}.json").read_text())
     card = load_card(name)
     assert result["episodes"] >= episodes and result["weights_sha256"] == card.weights_sha256
+    assert result["card_sha256"] == card_sha256(name)
     tasks = {id for id, environment in card.environments.items() if environment.task.success}
     assert {score["env"] for score in result["scores"]} == tasks
+    played = {(score["env"], score["actions"], score["player"], score["machine"]) for score in result["scores"]}
+    assert played == set(product(tasks, PRESETS[name], ("oracle", "random"), ("neural", "real")))
     for score in result["scores"]:
         if score["player"] == "random":
             assert score["success_rate"] < 0.05, score
@@ -130,3 +135,15 @@ def test_every_task_was_measured_and_is_neither_impossible_nor_solved_by_chance(
             assert score["success_rate"] >= 0.99, score
     for task in tasks:
         assert (ROOT / "docs" / "envs" / f"{task.split('/')[1]}.gif").is_file()
+
+
+@pytest.mark.parametrize("folder", ["docs", "docs/transfer_desktop"])
+def test_the_page_of_a_study_says_what_its_json_does(folder: str) -> None:
+    result = json.loads((ROOT / folder / "transfer.json").read_text())
+    assert (ROOT / folder / "transfer.md").read_text() == transfer_report.page(result)
+
+
+def test_at_least_eight_tasks_have_an_agent_with_results_and_a_replay() -> None:
+    agents = [path.parent for path in (ROOT / "agents").glob("*/policy.zip")]
+    assert len({json.loads((agent / "results.json").read_text())["env"] for agent in agents}) >= 8
+    assert all((agent / "replay.mp4").stat().st_size > 0 for agent in agents)

@@ -95,6 +95,12 @@ def test_retention_of_what_was_not_learned_is_undefined() -> None:
     assert retention(np.array([0.1]), np.array([0.1])) == {"ratio": 1.0}
 
 
+def test_resamples_in_which_too_little_was_learned_do_not_widen_the_interval() -> None:
+    """Resamples of the first seed alone would have the ratio 10."""
+    found = retention(np.array([0.02, 0.5]), np.array([0.2, 0.5]))
+    assert found is not None and found["high"] == pytest.approx(0.7 / 0.52)
+
+
 def test_numbers_from_one_seed_have_no_interval() -> None:
     assert retention(np.array([0.5]), np.array([0.4])) == {"ratio": 0.8}
     assert seeds_number(np.array([0.5])) == {"mean": 0.5}
@@ -161,7 +167,7 @@ def judged(env: str, neural: float, real: float, minutes: dict[str, list[float |
     return {
         "env": env, "random": scored(0, 0), "oracle": scored(1, 1), "neural": in_both(numbers),
         "minutes_to_solve": in_both(minutes), "steps_to_solve": in_both({"neural": [7000]}),
-        "variants": {"neural": in_both({"mean": real})},
+        "variants": {"neural": in_both({"mean": real})}, "rank_correlation": in_both({"spearman": None}),
         "seeds": {arm: [
             {"seed": k, "minutes_to_solve": in_both(each), "points": [in_both(scored(neural, real)) | HOST]}
             for k, each in enumerate(of_seeds)
@@ -216,7 +222,7 @@ def test_the_headline_does_not_hide_the_worst_task_or_that_there_is_one_seed() -
 
 def test_tables_show_intervals_of_several_seeds_only() -> None:
     one = reported(THREE[0])
-    assert "| 50.0% | 100.0% | 100.0% | 2.000 |" in tasks_table(one) and "(" not in tasks_table(one)
+    assert "| 50.0% | 100.0% | 100.0% | 2.000 | undefined |" in tasks_table(one) and "(" not in tasks_table(one)
     wide = {"low": 0.25, "high": 0.75}
     several = judged(ECHO, 0.5, 1.0, {"neural": [2.0, 2.0]})
     several["neural"]["argmax"]["neural_success"] |= wide
@@ -241,13 +247,19 @@ def test_the_targets_say_what_was_met_and_what_was_missed() -> None:
     faster = "minutes to 90% on real, trained in neural ≤ on real: Terminal"
     for line in (
         "| mean retention, each at most 1, ≥ 0.95 | argmax | 0.550 over 2 of 3 tasks learned | missed |",
-        "| rank correlation ≥ 0.9 | stochastic | 0.500 over 3 checkpoints (3 distinct points) | missed |",
+        "| rank correlation ≥ 0.9 | stochastic | 0.500 over 3 checkpoints (3 distinct points) | undecided: fewer than "
+        "5 distinct points |",
         "| no task below 0.8 | argmax | below: TerminalReadFlag-v0 0.100, 2 of 3 tasks learned | missed |",
         f"| {faster}Echo-v0 | stochastic | neural 2.0; real 3.0 | met |",
         f"| {faster}ReadFlag-v0 | argmax | neural never; real 4.0 | missed |",
         f"| {faster}Add-v0 | argmax | neural never; real never | neither |",
     ):
         assert line in lines
+    more = [judged(ADD, rate, rate, {"neural": [None]}) for rate in (0.2, 0.3)]
+    assert (
+        "| rank correlation ≥ 0.9 | argmax | 0.400 over 5 checkpoints (5 distinct points) | missed |"
+        in page(reported(*THREE, *more)).splitlines()
+    )
     nothing = page(reported(judged(ADD, 0.0, 0.0, {"neural": [None]})))
     assert (
         "| mean retention, each at most 1, ≥ 0.95 | argmax | undefined over 0 of 1 tasks learned | missed |" in nothing
@@ -281,13 +293,15 @@ def test_the_page_says_why_a_task_is_exploited_or_that_nobody_knows() -> None:
 
 
 def test_notes_explain_by_task_and_faulty_ones_are_refused(tmp_path: Path) -> None:
-    assert "the file whose name the word begins with" in read_notes(ROOT / "docs")["TerminalReadFlag-v0"]
-    assert read_notes(tmp_path) == {}
+    note = read_notes(ROOT / "docs", "cdc27c21" + 56 * "0")["TerminalReadFlag-v0"]
+    assert "the file whose name the word begins with" in note
+    assert read_notes(ROOT / "docs", 64 * "0") == {}  # about other weights
+    assert read_notes(tmp_path, "") == {}
     (tmp_path / "exploits").mkdir()
-    for text in ("[A-v0]\nwhy = 'so'\n", "A-v0 = 'so'\n", "[A-v0\n"):
+    for text in ("[A-v0]\nwhy = 'so'\n", "[A-v0]\ntext = 'so'\n", "A-v0 = 'so'\n", "[A-v0\n"):
         (tmp_path / "exploits" / "notes.toml").write_text(text)
         with pytest.raises(ValueError, match=r"notes\.toml is faulty .* give each task a table"):
-            read_notes(tmp_path)
+            read_notes(tmp_path, "")
 
 
 def study(out: Path, **changes: Any) -> Study:
