@@ -10,7 +10,7 @@ import gymnasium as gym
 
 import nc_gym
 from nc_gym.paths import data_root
-from nc_gym.registration import VECTOR_ENTRY_POINT, load_card
+from nc_gym.registration import check_registered, load_card
 from nc_gym.vector_env import ComputerVectorEnv
 
 gym.register_envs(nc_gym)
@@ -43,9 +43,7 @@ class EnvSetting:
     max_episode_steps: int | None = None
 
     def __post_init__(self) -> None:
-        known = [name for name, spec in gym.registry.items() if spec.vector_entry_point == VECTOR_ENTRY_POINT]
-        if self.env not in known:
-            raise ValueError(f"no environment {self.env!r}; nc_gym has {', '.join(known)}")
+        check_registered(self.env)
 
     def open(self, rows: int, autoreset: str, render_mode: str | None = None, audit: bool = True) -> ComputerVectorEnv:
         """Opens ``rows`` of these computers.

@@ -20,13 +20,27 @@ from nc_gym.cli_options import ActionFile, Device, Drawn, Machines, Trust, Weigh
 
 app = typer.Typer(
     name="nc-gym",
-    help="Neural computers as Gymnasium environments: record a real computer, train a network that is one, use it.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
 app.add_typer(cli_agent.app)
+
+
+@app.callback()
+def main_options(
+    card: Annotated[
+        list[Path] | None,
+        typer.Option(help="Also know the environments of this card, a TOML file of yours; may be repeated."),
+    ] = None,
+) -> None:
+    """Neural computers as Gymnasium environments: record a real computer, train a network that is one, use it."""
+    if card:
+        from nc_gym import register_card
+
+        for path in card:
+            register_card(path)
 
 
 class Computer(str, Enum):

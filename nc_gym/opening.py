@@ -14,6 +14,7 @@ from nc_gym.machines.machine import Machine
 from nc_gym.parameters import SPLITS
 from nc_gym.paths import data_root
 from nc_gym.registration import Card, EnvironmentCard, load_card
+from nc_gym.tasks import Start
 
 if TYPE_CHECKING:
     from nc_gym.computer.computer import NeuralComputer
@@ -133,25 +134,24 @@ def open_machine(options: Options, num_rows: int) -> Machine:
         computer = shared_computer(options)
         from nc_gym.computer.machine import NeuralMachine
 
-        return NeuralMachine(
-            computer, num_rows, starts=_shared_starts(computer, options.card, options.task, options.split)
-        )
+        return NeuralMachine(computer, num_rows, starts=_shared_starts(computer, tuple(_starts(options))))
     card = load_card(options.card)
     return card.kind.open(num_rows, start_events(options))
 
 
+def _starts(options: Options) -> list[Start]:
+    return options.environment.task.starts(options.split, len(load_card(options.card).boots))
+
+
 def start_events(options: Options) -> list[list[Event]]:
     """Returns, for each start of an environment's task, the events that lead there from a fresh computer."""
-    card = load_card(options.card)
-    starts = options.environment.task.starts(options.split, len(card.boots))
-    return [[*card.boots[start.boot], *start.events] for start in starts]
+    boots = load_card(options.card).boots
+    return [[*boots[start.boot], *start.events] for start in _starts(options)]
 
 
 @lru_cache(maxsize=4)
-def _shared_starts(computer: NeuralComputer, card: str, task: str, split: str) -> Starts:
+def _shared_starts(computer: NeuralComputer, starts: tuple[Start, ...]) -> Starts:
     """Returns the starts of a task on a computer: environments of one process share them, the last four are kept."""
     from nc_gym.computer.starts import Starts
 
-    loaded = load_card(card)
-    starts = loaded.environments[task].task.starts(split, len(loaded.boots))
     return Starts(computer, [(start.boot, start.events) for start in starts])

@@ -19,7 +19,7 @@ from nc_gym.agent_evaluate import PolicyPlayer
 from nc_gym.comparison import Agreement, side_by_side
 from nc_gym.frames import SCALE
 from nc_gym.machines.font import CELL_HEIGHT
-from nc_gym.registration import card_names, load_card
+from nc_gym.registration import check_registered
 from nc_gym.video import Frame, VideoWriter
 
 gym.register_envs(nc_gym)
@@ -243,9 +243,7 @@ def open_sides(
     env_id: str, machine: str, obs: str, weights: str | None = None, actions: str | None = None, split: str = "train"
 ) -> list[Side]:
     """Opens the environment on "neural", "real", or "both" machines."""
-    known = [known for name in card_names() for known in load_card(name).environments]
-    if env_id not in known:
-        raise ValueError(f"no environment {env_id!r}; nc_gym has {', '.join(known)}")
+    check_registered(env_id)
     names = ("neural", "real") if machine == "both" else (machine,)
     return [Side(env_id, name, obs, weights, actions, split) for name in names]
 

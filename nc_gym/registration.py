@@ -29,6 +29,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+_FIELDS = {"machine", "places", "boots", "words", "environments", "weights_sha256"}
 ENTRY_POINT = "nc_gym.env:ComputerEnv"
 VECTOR_ENTRY_POINT = "nc_gym.vector_env:ComputerVectorEnv"
 
@@ -108,6 +109,8 @@ def parse_card(path: Path) -> Card:
     """Reads and checks the card at ``path``."""
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
+        if unknown := sorted(set(table) - _FIELDS):
+            raise ValueError(f"unknown field {unknown[0]!r}; a card has {', '.join(sorted(_FIELDS))}")
         kind = kind_of(table["machine"], _places(table.get("places", {})))
         boots = tuple(tuple(script_events(text, {}, kind.inputs)) for text in table.get("boots", [""]))
         words = tuple(table.get("words", ()))
@@ -120,6 +123,8 @@ def parse_card(path: Path) -> Card:
         raise CardError(f"{path}: the field {error} is missing; compare with envs/terminal.toml") from None
     except ValueError as error:  # also TOML syntax errors
         raise CardError(f"{path}: {error}") from error
+    except (AttributeError, TypeError, IndexError) as error:
+        raise CardError(f"{path}: a value is of the wrong kind ({error}); compare with envs/terminal.toml") from error
 
 
 def _places(table: dict[str, Any]) -> dict[str, Place]:
@@ -143,6 +148,8 @@ def _environment(entry: dict[str, Any], num_boots: int, words: tuple[str, ...], 
     steps, threshold = entry["max_episode_steps"], entry.get("reward_threshold")
     if type(steps) is not int or steps < 1:
         raise ValueError(f"{entry['id']}: max_episode_steps is {steps!r}; expected a whole number from 1 on")
+    if threshold is not None and type(threshold) not in (int, float):
+        raise ValueError(f"{entry['id']}: reward_threshold is {threshold!r}; expected a number, or leave it out")
     return EnvironmentCard(entry["id"], entry["summary"], steps, threshold, actions, task)
 
 
@@ -174,7 +181,7 @@ def register_envs() -> None:
 
 
 def register_card(path: str | Path) -> tuple[str, ...]:
-    """Registers the environments of a card of your own; safe to call twice.
+    """Registers the environments of a card of your own, as the file says now.
 
     Args:
         path: the TOML file. Environments and their specs name it by its absolute path, so it must stay where it is.
@@ -188,9 +195,22 @@ def register_card(path: str | Path) -> tuple[str, ...]:
     file = Path(path).resolve()
     if file.suffix != ".toml" or not file.is_file():
         raise CardError(f"no card at {file}; pass the path of a TOML file such as envs/terminal.toml")
-    for environment in load_card(str(file)).environments.values():
+    for environment in parse_card(file).environments.values():
         _check_setups(file, environment)
+    load_card.cache_clear()  # it may have been edited since
+    for id in [id for id, spec in gym.registry.items() if spec.kwargs.get("card") == str(file)]:
+        del gym.registry[id]
     return _register(str(file))
+
+
+def check_registered(env_id: str) -> None:
+    """Raises a ValueError unless there is such an environment in nc_gym or in a registered card."""
+    known = [id for id, spec in gym.registry.items() if spec.vector_entry_point == VECTOR_ENTRY_POINT]
+    if env_id not in known:
+        raise ValueError(
+            f"no environment {env_id!r}; nc_gym has {', '.join(known)}; register a card of your own first "
+            "(nc_gym.register_card, or nc-gym --card FILE)"
+        )
 
 
 def _check_setups(path: Path, environment: EnvironmentCard) -> None:

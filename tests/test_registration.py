@@ -159,6 +159,11 @@ def test_cards_registry_and_docstring_list_the_same_ids() -> None:  # A7
         ("max_episode_steps = 40", "max_episode_steps = 0", "max_episode_steps is 0; expected a whole number from 1"),
         ("reward_threshold", "reward_treshold", "unknown environment field 'reward_treshold'"),
         ('machine = "terminal"', "machine = terminal", "card.toml: Invalid value"),
+        ('machine = "terminal"', 'machine = "terminal"\nword = ["ls"]', "unknown field 'word'; a card has boots,"),
+        ("reward_threshold = 0.95", 'reward_threshold = "high"', "reward_threshold is 'high'; expected a number"),
+        ('success = [{ line = "{word}" }]', 'success = { line = "{word}" }', "a value is of the wrong kind"),
+        ("typing_share = 0.5", "typing_share = [1]", "a value is of the wrong kind .*; compare with envs"),
+        ('instruction = "Print', 'instruction = "{} Print', "card.toml: "),
     ],
 )
 def test_faulty_card_is_refused_with_its_fault(old: str, new: str, text: str, tmp_path: Path) -> None:
@@ -210,6 +215,29 @@ def test_own_card_is_registered_and_played_on_both_machines(own_card: Path, opti
     envs.close()
     gym.registry.pop("own/TerminalHello-v0")
     gym.make(spec).close()  # the spec alone is enough
+
+
+def test_an_own_card_that_was_edited_is_registered_as_it_is_now(own_card: Path) -> None:
+    nc_gym.register_card(own_card)
+    edited = OWN.replace("Say hello", "Say it").replace("max_episode_steps = 30", "max_episode_steps = 31")
+    own_card.write_text(edited.replace("own/TerminalHello-v0", "own/TerminalIt-v0"))
+    assert nc_gym.register_card(own_card) == ("own/TerminalIt-v0",) and "own/TerminalHello-v0" not in gym.registry
+    own_card.write_text(edited)
+    nc_gym.register_card(own_card)
+    with gym.make("own/TerminalHello-v0", machine="real") as env:
+        assert env.reset(seed=0)[1]["instruction"] == "Say it" and env.spec.max_episode_steps == 31
+    assert "own/TerminalIt-v0" not in gym.registry
+
+
+def test_commands_know_the_environments_of_an_own_card(own_card: Path, tmp_path: Path) -> None:
+    """In a process of its own, as people run them: the card is registered nowhere else."""
+    command = [Path(sys.executable).with_name("nc-gym"), "--card", own_card, "record", "own/TerminalHello-v0"]
+    command += ["--machine", "real", "--video", tmp_path / "a.mp4"]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+    assert done.returncode == 0 and (tmp_path / "a.mp4").stat().st_size > 0, done.stderr
+    unknown = subprocess.run(list(map(str, [command[0], *command[3:]])), capture_output=True, text=True)
+    assert unknown.returncode == 1 and "no environment 'own/TerminalHello-v0'" in unknown.stderr
+    assert "nc-gym --card FILE" in unknown.stderr
 
 
 def test_own_environment_travels_into_another_process(own_card: Path) -> None:
