@@ -62,14 +62,8 @@ def flatness(episode_ms: list[float], what: str = "step") -> dict[str, float]:
         Name and time, first and last; nothing if there are fewer than ten steps.
     """
     tenth = len(episode_ms) // 10
-    ends = dict(zip(("first", "last"), tenths(episode_ms), strict=True)) if tenth else {}
-    return {f"{what}, {end} {tenth} of an episode": ms for end, ms in ends.items()}
-
-
-def tenths(episode_ms: list[float]) -> tuple[float, float]:
-    """Returns the medians of the first and the last tenth of some times, of one at least."""
-    tenth = max(1, len(episode_ms) // 10)
-    return float(np.median(episode_ms[:tenth])), float(np.median(episode_ms[-tenth:]))
+    ends = {"first": episode_ms[:tenth], "last": episode_ms[-tenth:]} if tenth else {}
+    return {f"{what}, {end} {tenth} of an episode": float(np.median(ms)) for end, ms in ends.items()}
 
 
 def plot_episode(episode_ms: list[float], path: str | Path) -> None:

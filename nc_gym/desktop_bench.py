@@ -21,7 +21,7 @@ from rich.progress import track
 from rich.table import Table
 
 from nc_gym.bench import BATCHES, FORK_ROWS, arithmetic, calls, host, step_flops, weights_entry
-from nc_gym.bench_report import calls_table, tenths, write_json
+from nc_gym.bench_report import calls_table, write_json
 from nc_gym.computer.computer import NeuralComputer
 from nc_gym.computer.machine import NeuralMachine
 from nc_gym.desktop_fidelity import load_computer
@@ -203,7 +203,7 @@ def _drive(machine: NeuralMachine, events: NDArray[np.int64]) -> tuple[list[floa
 def _episode(computer: NeuralComputer, events: NDArray[np.int64]) -> dict[str, list[float]]:
     """Returns the milliseconds of one long episode under events (steps, 4).
 
-    Of every step, of pointer moves, and of the steps that left the screen under the pointer as it was.
+    Of every step, and of the steps that left the screen under the pointer as it was.
     """
     machine = NeuralMachine(computer, 1)
     boot(machine)
@@ -215,7 +215,7 @@ def _episode(computer: NeuralComputer, events: NDArray[np.int64]) -> dict[str, l
         seconds += replay(step, event[None, None])
         if torch.equal(before, machine.state.codes):
             still.append(seconds[-1])
-    kinds = {"episode_ms": seconds, "episode_move_ms": _moves(events, seconds), "episode_still_ms": still}
+    kinds = {"episode_ms": seconds, "episode_still_ms": still}
     return {name: [round(1e3 * s, 3) for s in kind] for name, kind in kinds.items()}
 
 
@@ -265,18 +265,13 @@ def rows_table(result: dict[str, Any]) -> Table:
 
 
 def flatness(result: dict[str, Any]) -> str:
-    """Returns a sentence on how a step's cost grows along an episode.
-
-    The events of the first and the last tenth differ, and a step costs what it paints; a pointer moves alone or drags.
-    """
-    kinds = {
-        "an event that changes nothing": "episode_still_ms",
-        "a pointer move, dragging or not,": "episode_move_ms",
-        "any event": "episode_ms",
-    }
-    ends = {kind: tenths(result[name]) for kind, name in kinds.items() if result[name]}
-    takes = ", ".join(f"{kind} takes {first:.1f} and {last:.1f} ms" for kind, (first, last) in ends.items())
-    return f"{len(result['episode_ms']):,} events in one row, first and last tenth of each kind: {takes}"
+    """Returns a sentence on how a step's cost grows along an episode: it costs what it paints, so by tenths."""
+    tenths = (np.array_split(result[name], 10) for name in ("episode_ms", "episode_still_ms"))
+    every, still = (", ".join(f"{np.median(tenth):.1f}" for tenth in kind if len(tenth)) for kind in tenths)
+    return (
+        f"{len(result['episode_ms']):,} events in one row, medians of their tenths in ms: {every}; of those that "
+        f"change nothing: {still or 'there were none'}"
+    )
 
 
 def tables(result: dict[str, Any]) -> list[Table | str]:

@@ -122,6 +122,11 @@ def _similar(similarity: dict[str, Any] | None) -> str:
     return f"PSNR {'infinite' if decibels is None else f'{decibels:.2f} dB'}. {lpips_sentence(similarity)}"
 
 
+def class_mean(table: dict[str, dict[str, float]]) -> float:
+    """Returns the mean accuracy over classes of transitions, each counted once however many events it has."""
+    return sum(each["share"] for each in table.values()) / len(table)
+
+
 def lpips_sentence(similarity: dict[str, Any] | None) -> str:
     """Returns what was found of LPIPS."""
     if similarity is None or similarity["lpips"] is None:

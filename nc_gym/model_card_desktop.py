@@ -6,7 +6,7 @@ from typing import Any
 
 from nc_gym.computer.config import NeuralComputerConfig
 from nc_gym.desktop_fidelity_measures import CURVES
-from nc_gym.desktop_fidelity_report import aims, lpips_sentence, target_numbers
+from nc_gym.desktop_fidelity_report import aims, class_mean, lpips_sentence, target_numbers
 from nc_gym.model_card_parts import aims_table, measured, missed_aims, number
 
 TASK = "closed-loop simulation of an X11 desktop"
@@ -85,7 +85,7 @@ def fidelity(result: dict[str, Any]) -> str:
     ]
     idle, transitions = result["idle"], result["transitions"]
     groups = [
-        f"| {group[:-1]}: {name} | {each['events']:,} | {number(each, 'share')} |"
+        f"| {group[:-1]}: {name} | {each['events']:,} | {number(each, 'share')} | {_exact(result, group, name)} |"
         for group in ("users", "programs", "purposes")
         for name, each in result["events"][group]["pixels"].items()
     ]
@@ -108,10 +108,11 @@ bootstrap interval over sessions. What each number means stands in `fidelity_des
 
 Left alone for {idle["noops"]} no-ops in {idle["sessions"]} sessions, it changed {idle["pixels_changed"]:,} pixels.
 
-Of the pixels that an event changed, the share that is right:
+Of the pixels that an event changed, the share that is right; and of the events before which the whole screen was right,
+the share after which it still was:
 
-| events | number | right |
-| --- | --- | --- |
+| events | number | pixels right | screen still right (of so many) |
+| --- | --- | --- | --- |
 {chr(10).join(groups)}
 
 Transition accuracy by class ({transitions["classes"]} classes):
@@ -122,13 +123,20 @@ Transition accuracy by class ({transitions["classes"]} classes):
 """
 
 
+def _exact(result: dict[str, Any], group: str, name: str) -> str:
+    """Returns how often the whole screen stayed right, in a cell of a table."""
+    each = result["events"][group]["exact"].get(name)
+    return "" if each is None else f"{number(each, 'share')} ({each['events']:,})"
+
+
 def _other(result: dict[str, Any]) -> str:
     """Returns what stands beside the aims: happened, doing nothing, PSNR and text shown."""
     sentences = []
     transitions, similarity, shown = result["transitions"], result["similarity"], result["text"]["shown"]
     if transitions["table"]:
         sentences.append(
-            "Transition accuracy if the screen must also be nearer to what should follow than to what was before: "
+            f"Transition accuracy, mean over classes: {class_mean(transitions['table']):.3f}. "
+            "If the screen must also be nearer to what should follow than to what was before: "
             f"{number(transitions['and_happened'], 'share')}; of a computer that ignores every event: "
             f"{number(transitions['if_nothing_happened'], 'share')}."
         )

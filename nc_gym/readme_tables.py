@@ -130,7 +130,7 @@ def fidelity(result: dict[str, Any]) -> str:
 @_measured("fidelity_desktop.json", "nc-gym evaluate desktop --out docs")
 def desktop_fidelity(result: dict[str, Any]) -> str:
     """Returns the tables of ``docs/fidelity_desktop.json``: what was aimed at, and closed loop by step."""
-    from nc_gym.desktop_fidelity_report import CURVES, aims, lpips_sentence
+    from nc_gym.desktop_fidelity_report import CURVES, aims, class_mean, lpips_sentence
 
     head = f"{result['sessions']} held-out sessions of {result['steps']} events; mean and 95 % interval over sessions."
     aimed = []
@@ -144,7 +144,8 @@ def desktop_fidelity(result: dict[str, Any]) -> str:
     rows = [(name, *(_interval(steps[step][key], "mean") for step in steps)) for key, name in CURVES.items()]
     loop = table(("closed loop", *(f"step {step}" for step in steps)), rows)
     last = (
-        f"{result['transitions']['classes']} classes of transitions. {lpips_sentence(result['similarity'])} "
+        f"{result['transitions']['classes']} classes of transitions, of which the mean accuracy is "
+        f"{class_mean(result['transitions']['table']):.3f}. {lpips_sentence(result['similarity'])} "
         "[Every number and its definition](docs/fidelity_desktop.json), "
         "[plot](docs/fidelity_desktop.png), [worst failures](docs/failures_desktop.png)."
         + _when(result["weights"]["sha256"]["model.safetensors"], "nc_gym/Desktop-v0")
@@ -162,6 +163,11 @@ def goal_vs_random(result: dict[str, Any]) -> str:
         (name, *(_interval(one[name], "mean") if one[name] else "not measured" for one in desktops.values()))
         for name in TARGETS
     ]
+    by_user = [one["pixels that each event changed, by user"] for one in desktops.values()]
+    for user, number in by_user[0].items():
+        label = f"changed pixels right, {number['events']:,} events of user {user}"
+        rows.append((label, *(_interval(shares[user], "share") for shares in by_user)))
+    rows.append(("pixels changed when idle", *(f"{one['pixels changed when idle']:,}" for one in desktops.values())))
     facts = [one["training"] for one in desktops.values()]
     labels = {"training sessions": "sessions", "training minutes": "trained_minutes", "optimizer steps": "steps"}
     rows += [(label, *(f"{fact[name]:,}" for fact in facts)) for label, name in labels.items()]
