@@ -56,6 +56,14 @@ def test_record_films_both_sides_and_prints_the_comparison(tmp_path, tiny_weight
     assert len(decode(tmp_path / "a.mp4")) == outcome.steps + 1 + HOLD
 
 
+def test_a_desktop_is_filmed_beside_the_real_one(tmp_path, tiny_desktop_weights):
+    task = "nc_gym/DesktopOpenProgram-v0"
+    (outcome,) = record_episodes(task, "oracle", "both", tmp_path / "a.mp4", 3, 1, str(tiny_desktop_weights))
+    frames = decode(tmp_path / "a.mp4")
+    assert outcome.success["real"] and len(frames) == outcome.steps + 1 + HOLD
+    assert red_pixels(frames[-1:]) > 0  # its weights are random, and the two screens differ
+
+
 def test_an_episode_that_ended_keeps_its_last_screen():
     side = Side(ECHO, "real", "screen")
     side.reset(seed=0)
