@@ -3,9 +3,11 @@
     python examples/own_traces.py                          # a token amount: under two minutes
     python examples/own_traces.py --sessions 4000 --minutes 60 --out runs/mine
 
-Both steps are commands of their own; this runs them one after the other. Expect a folder of asciinema casts (any
-asciinema player plays them) and a weights folder that `gym.make(..., weights=...)` takes. Half a minute of training
-changes next to nothing; an hour on your own kind of sessions does.
+What types is one of the package's synthetic users (`nc_gym/traces/users.py`; write your own there): a network learns
+keys and the screen after each of them, which a cast that asciinema made of your own shell does not hold. Both steps are
+commands of their own; this runs them one after the other. Expect a folder of asciinema casts (any asciinema player
+plays them) and a weights folder that `gym.make(..., weights=...)` takes. Half a minute of training changes next to
+nothing; an hour on your own kind of sessions does.
 """
 
 from __future__ import annotations

@@ -93,7 +93,7 @@ def _frame(real: DesktopSessions, film: Film, n: int, t: int, wrong: int) -> NDA
     gap = np.full((len(shown), GAP, 3), TITLE_COLORS[0], np.uint8)
     screens = np.concatenate([mark(shown, cells, 1), gap, mark(true, cells, 1)], axis=1)
     done = f"{real.purposes[n][t - 1]} ({event_name(real.events[n, t - 1])})"
-    title = f"session {n}, event {t}, {done}: {wrong} more pixels wrong; neural, real"
+    title = f"neural | real: session {n}, event {t}, {wrong:,} more pixels wrong after {done}"
     return np.concatenate([text_line(title, screens.shape[1], 1), screens])
 
 
