@@ -82,8 +82,8 @@ class XServer:
     def crash(self) -> str:
         """Returns which programs ended otherwise than well, and how; the tree must have settled. Empty if none did."""
         if _readable(self._output.fileno(), 0):
-            self._said = os.read(self._output.fileno(), 1 << 16)  # at most that: what is inside can write on and on
-            return b"; ".join(_CRASHED.findall(self._said)).decode(errors="replace")
+            said = os.read(self._output.fileno(), 1 << 16)  # at most that: what is inside can write on and on
+            return b"; ".join(_CRASHED.findall(said)).decode(errors="replace")
         return ""
 
     def printed(self) -> str:
