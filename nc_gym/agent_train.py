@@ -120,7 +120,7 @@ def train(
         every: steps from one checkpoint to the next (rounded up to whole rollouts).
         seconds: least training time, without evaluation, met in pieces of a quarter; 0 lets the steps decide.
         validate: play ``VALIDATION_EPISODES`` at every checkpoint.
-        until_mastered: end at the first checkpoint that is ``mastered``, too.
+        until_mastered: end at the first checkpoint that is ``mastered``, too; needs ``validate``.
     """
 
     def done(points: list[Point]) -> bool:

@@ -30,16 +30,18 @@ app.add_typer(cli_agent.app)
 
 @app.callback()
 def main_options(
-    card: Annotated[
+    env_card: Annotated[
         list[Path] | None,
-        typer.Option(help="Also know the environments of this card, a TOML file of yours; may be repeated."),
+        typer.Option(
+            help="For record and agent: also know the environments of this card, a TOML file of yours; may be repeated."
+        ),
     ] = None,
 ) -> None:
     """Neural computers as Gymnasium environments: record a real computer, train a network that is one, use it."""
-    if card:
+    if env_card:
         from nc_gym import register_card
 
-        for path in card:
+        for path in env_card:
             register_card(path)
 
 

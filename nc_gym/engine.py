@@ -53,8 +53,8 @@ class Engine:
         actions: what an action types.
         steps: steps of each row's episode, int64 (N,).
         episodes: each row's goal and progress.
-        restarted: whether a real computer died or hung in the row's last step, bool (N,). What runs there now is a
-            fresh one, without boot and setup: the episode is over.
+        restarted: whether a real computer (or a desktop's program) died or hung in the row's last step, bool (N,).
+            What runs there now is a fresh one, without boot and setup: the episode is over.
     """
 
     def __init__(self, options: Options, num_rows: int, machine: Machine | None = None) -> None:

@@ -183,7 +183,8 @@ class ComputerEnv(gym.Env[NDArray[Any], Any], EzPickle):
     def pointer(self, x: int, y: int, button: str = "none") -> Any:
         """Returns the action that points at pixel (x, y), with a button event by name (desktop only).
 
-        With ``actions="words"`` it is the word that does the same in the square of 16x16 pixels around it.
+        With ``actions="words"`` it is the word that does the same in the square of 16x16 pixels around it; the shipped
+        cards have words for left clicks, presses and releases, so a button must be given.
 
         Raises:
             ValueError: the pixel is outside the screen, there is no such button event, or no word does it there.

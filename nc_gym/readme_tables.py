@@ -165,9 +165,12 @@ def goal_vs_random(result: dict[str, Any]) -> str:
     ]
     by_user = [one["pixels that each event changed, by user"] for one in desktops.values()]
     for user, number in by_user[0].items():
-        label = f"changed pixels right, {number['events']:,} events of user {user}"
+        kind = "the goal-directed user" if user == "goal" else f"the random, {user} user"
+        label = f"changed pixels right, {number['events']:,} events of {kind}"
         rows.append((label, *(_interval(shares[user], "share") for shares in by_user)))
-    rows.append(("pixels changed when idle", *(f"{one['pixels changed when idle']:,}" for one in desktops.values())))
+    rows.append(
+        ("pixels changed by no-ops alone", *(f"{one['pixels changed when idle']:,}" for one in desktops.values()))
+    )
     facts = [one["training"] for one in desktops.values()]
     labels = {"training sessions": "sessions", "training minutes": "trained_minutes", "optimizer steps": "steps"}
     rows += [(label, *(f"{fact[name]:,}" for fact in facts)) for label, name in labels.items()]

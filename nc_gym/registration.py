@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
+from gymnasium.envs.registration import parse_env_id
 
 from nc_gym.actions import PRESETS, WordActions
 from nc_gym.inputs import Event, Place
@@ -30,6 +30,7 @@ else:
     import tomli as tomllib
 
 _FIELDS = {"machine", "places", "boots", "words", "environments", "weights_sha256"}
+_CARDS: dict[str, Card] = {}  # those that were read, by name
 ENTRY_POINT = "nc_gym.env:ComputerEnv"
 VECTOR_ENTRY_POINT = "nc_gym.vector_env:ComputerVectorEnv"
 
@@ -82,17 +83,18 @@ class Card:
         return PRESETS[self.machine] if self.words else PRESETS[self.machine][:1]
 
 
-@cache
 def load_card(name: str) -> Card:
-    """Reads the card ``envs/<name>.toml``, or the file ``name`` if it ends in ".toml".
+    """Reads the card ``envs/<name>.toml``, or the file ``name`` if it ends in ".toml"; only once.
 
     Raises:
         CardError: there is no such card, or it says something that no computer can do.
     """
-    path = _card_path(name)
-    if not path.is_file():
-        raise CardError(f"no card {name!r}: expected the file {path}; the cards are {', '.join(card_names())}")
-    return parse_card(path)
+    if name not in _CARDS:
+        path = _card_path(name)
+        if not path.is_file():
+            raise CardError(f"no card {name!r}: expected the file {path}; the cards are {', '.join(card_names())}")
+        _CARDS[name] = parse_card(path)
+    return _CARDS[name]
 
 
 def _card_path(name: str) -> Path:
@@ -111,6 +113,9 @@ def parse_card(path: Path) -> Card:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
         if unknown := sorted(set(table) - _FIELDS):
             raise ValueError(f"unknown field {unknown[0]!r}; a card has {', '.join(sorted(_FIELDS))}")
+        for name in ("boots", "words"):
+            if not _are_texts(table.get(name, [])):
+                raise ValueError(f"{name} is {table[name]!r}; expected a list of texts")
         kind = kind_of(table["machine"], _places(table.get("places", {})))
         boots = tuple(tuple(script_events(text, {}, kind.inputs)) for text in table.get("boots", [""]))
         words = tuple(table.get("words", ()))
@@ -127,6 +132,10 @@ def parse_card(path: Path) -> Card:
         raise CardError(f"{path}: a value is of the wrong kind ({error}); compare with envs/terminal.toml") from error
 
 
+def _are_texts(values: Any) -> bool:
+    return isinstance(values, list) and all(isinstance(value, str) for value in values)
+
+
 def _places(table: dict[str, Any]) -> dict[str, Place]:
     for name, pixel in table.items():
         if not (isinstance(pixel, list) and len(pixel) == 2 and all(type(number) is int for number in pixel)):
@@ -139,6 +148,8 @@ def _environment(entry: dict[str, Any], num_boots: int, words: tuple[str, ...], 
     unknown = sorted(set(entry) - known)
     if unknown:
         raise ValueError(f"unknown environment field {unknown[0]!r}; an environment has {', '.join(sorted(known))}")
+    if not _are_texts([entry["id"], entry["summary"]]):
+        raise ValueError(f"id and summary are {entry['id']!r} and {entry['summary']!r}; expected two texts")
     try:
         task = task_from_table(entry["task"], num_boots, kind)
         actions = entry.get("actions", PRESETS[kind.name][0])
@@ -195,12 +206,14 @@ def register_card(path: str | Path) -> tuple[str, ...]:
     file = Path(path).resolve()
     if file.suffix != ".toml" or not file.is_file():
         raise CardError(f"no card at {file}; pass the path of a TOML file such as envs/terminal.toml")
-    for environment in parse_card(file).environments.values():
+    name, card = str(file), parse_card(file)
+    for environment in card.environments.values():
         _check_setups(file, environment)
-    load_card.cache_clear()  # it may have been edited since
-    for id in [id for id, spec in gym.registry.items() if spec.kwargs.get("card") == str(file)]:
+    _check_ids(name, card)
+    _CARDS[name] = card  # it may have been edited since it was read
+    for id in [id for id, spec in gym.registry.items() if spec.kwargs.get("card") == name]:
         del gym.registry[id]
-    return _register(str(file))
+    return _register(name)
 
 
 def check_registered(env_id: str) -> None:
@@ -209,7 +222,7 @@ def check_registered(env_id: str) -> None:
     if env_id not in known:
         raise ValueError(
             f"no environment {env_id!r}; nc_gym has {', '.join(known)}; register a card of your own first "
-            "(nc_gym.register_card, or nc-gym --card FILE)"
+            "(nc_gym.register_card, or nc-gym --env-card FILE)"
         )
 
 
@@ -224,12 +237,9 @@ def _check_setups(path: Path, environment: EnvironmentCard) -> None:
 
 def _register(name: str) -> tuple[str, ...]:
     """Registers the environments of the card that ``load_card(name)`` returns, and returns their ids."""
-    environments = load_card(name).environments
-    for environment in environments.values():
-        taken = gym.registry.get(environment.id)
-        if taken is not None and taken.kwargs.get("card") != name:
-            raise CardError(f"{name}: the id {environment.id!r} is already registered; give the environment another id")
-    for environment in environments.values():
+    card = load_card(name)
+    _check_ids(name, card)
+    for environment in card.environments.values():
         if environment.id not in gym.registry:
             gym.register(
                 id=environment.id,
@@ -239,4 +249,16 @@ def _register(name: str) -> tuple[str, ...]:
                 reward_threshold=environment.reward_threshold,
                 kwargs={"card": name, "task": environment.id},
             )
-    return tuple(environments)
+    return tuple(card.environments)
+
+
+def _check_ids(name: str, card: Card) -> None:
+    """Raises a CardError if an id of a card is no id, or another's."""
+    for id in card.environments:
+        try:
+            parse_env_id(id)
+        except gym.error.Error as error:
+            raise CardError(f"{name}: {error}") from None
+        taken = gym.registry.get(id)
+        if taken is not None and taken.kwargs.get("card") != name:
+            raise CardError(f"{name}: the id {id!r} is already registered; give the environment another id")

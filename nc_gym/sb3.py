@@ -92,7 +92,8 @@ class ComputerVecEnv(VecEnv):
     def step_wait(self) -> tuple[NDArray[Any], NDArray[np.float32], NDArray[np.bool_], list[dict[str, Any]]]:
         """Steps all rows. A finished row has booted again; its info says how it ended, all other infos are empty.
 
-        On a real machine it also says whether the episode ended because its computer died or hung: "restarted".
+        On a real machine it also says whether the episode ended because its computer, or a program of it, died or
+        hung: "restarted".
         """
         observations, rewards, terminated, truncated, batch = self.env.step(self._actions)
         done = terminated | truncated

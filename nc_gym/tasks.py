@@ -143,7 +143,7 @@ class Task:
         """Draws some goal of ``split``, of an episode or not, without drawing every setup."""
         return self._goal(self.boots[0], draw_values(self.parameters, np.random.default_rng(0), split))
 
-    @cache  # noqa: B019 - tasks live as long as their cards, which are cached too
+    @cache  # noqa: B019 - tasks live as long as their cards, which are kept
     def _setup_values(self, split: str) -> tuple[Values, ...]:
         """Draws the values of every setup of ``split``, all different."""
         rng = np.random.default_rng([self.setups, SPLITS.index(split)])

@@ -197,16 +197,22 @@ def seeds_done(study: Study, setting: EnvSetting, arm: str) -> list[int]:
     for seed in range(study.seeds):
         job = Job(setting, arm, seed)
         saved = checkpoints(folder(study, job))
-        if saved and _trained(study, saved[-1]) and all(
+        if saved and _trained(study, job, saved[-1]) and all(
             _score_file(study, job, int(checkpoint.stem)).exists() for checkpoint in saved
         ):  # fmt: skip
             done.append(seed)
     return done
 
 
-def _trained(study: Study, newest: Path) -> bool:
+def _trained(study: Study, job: Job, newest: Path) -> bool:
     """Tells whether a job's newest checkpoint is its last one."""
-    return int(newest.stem) >= study.steps or mastered(_points(newest)[-1])
+    last = _points(newest)[-1]
+    return mastered(last) or (last.steps >= study.steps and last.seconds >= _least_seconds(study, job))
+
+
+def _least_seconds(study: Study, job: Job) -> float:
+    """Returns how long a job must train at least: on the real machine as long as in the neural one."""
+    return curve(study, replace(job, arm="neural"))[-1].seconds if job.arm == "real" else 0.0
 
 
 def _points(checkpoint: Path) -> list[Point]:
@@ -264,11 +270,8 @@ def run_job(study: Study, job: Job) -> list[Point]:
     if job.seed in seeds_done(study, job.setting, job.arm):
         check_job(study, job)
         return curve(study, job)
-    least = 0.0
-    if job.arm == "real":
-        least = curve(study, replace(job, arm="neural"))[-1].seconds
     plan, out = plan_of(study, job), folder(study, job)
-    points = train(plan, out, study.steps, study.every, least, until_mastered=True)
+    points = train(plan, out, study.steps, study.every, _least_seconds(study, job), until_mastered=True)
     for checkpoint in checkpoints(out):
         _judge(study, job, checkpoint)
     return points

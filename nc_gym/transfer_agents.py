@@ -20,6 +20,7 @@ from nc_gym.transfer import (
     Job,
     Study,
     baselines,
+    check_job,
     curve,
     finished,
     folder,
@@ -56,6 +57,7 @@ def export_best(study: Study, agents: Path) -> list[Path]:
 def _export(study: Study, setting: EnvSetting, agents: Path) -> Path:
     seeds = seeds_done(study, setting, "neural")
     job = max((Job(setting, "neural", seed) for seed in seeds), key=lambda job: _merit(study, job))
+    check_job(study, job)
     points = curve(study, job)
     kind = load_card(setting.card).machine
     name = job.task.rpartition("-v")[0].lower().removeprefix(kind)
@@ -67,7 +69,7 @@ def _export(study: Study, setting: EnvSetting, agents: Path) -> Path:
     same_network = {"policy_sha256": sha256(out / POLICY)}  # the checkpoint's, without the optimizer's moments
     final = [score | same_network for score in scores_at(study, job, points[-1].steps)]
     headline = pick(final, "real")
-    training |= {name: headline[name] for name in ("nc_gym", "package_sha256")}  # of then: a study judges as it trains
+    training |= {name: headline[name] for name in ("nc_gym", "package_sha256")}  # those that trained and judged it
     others = [score for score in final if score is not headline] + baselines(study, setting)
     write_results(out / RESULTS, training, [Score(**score) for score in (headline, *others)])
     record_episodes(

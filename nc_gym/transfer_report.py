@@ -120,10 +120,13 @@ def _seeds(result: dict[str, Any]) -> str:
 
 
 def _recipes_sentence(hyperparameters: dict[str, dict[str, Any]]) -> str:
+    """Names the recipe, or if the tasks have their own what they differ in."""
     recipes = list(hyperparameters.values())
     names = sorted({name for recipe in recipes for name in recipe})
     own = [name for name in names if any(recipe.get(name) != recipes[0].get(name) for recipe in recipes)]
-    return f" The tasks have recipes of their own, which differ in {', '.join(own)} ([{JSON}]({JSON}))." if own else ""
+    if own:
+        return f" The tasks have recipes of their own, which differ in {', '.join(own)} ([{JSON}]({JSON}))."
+    return f" The recipe: {', '.join(f'{name} {value}' for name, value in recipes[0].items())}."
 
 
 def headline(result: dict[str, Any]) -> str:
@@ -148,6 +151,10 @@ def _lowest(numbers: dict[str, Any]) -> str:
         return ""
     env = min(ratios, key=ratios.__getitem__)
     return f", lowest {ratios[env]:.3f} ({_name(env)})"
+
+
+def _own_correlation(found: dict[str, Any]) -> str:
+    return "too few points" if found["distinct"] < FEW_POINTS else _plain(found["spearman"])
 
 
 def _correlation(numbers: dict[str, Any]) -> str:
@@ -203,7 +210,7 @@ def tasks_table(result: dict[str, Any]) -> str:
             rows.append((
                 f"`{task['env']}`", mode, _share(numbers["neural_success"]), _share(numbers["real_success"]),
                 _share(numbers["real_audited"]), _ratio(numbers["retention"]),
-                _plain(task["rank_correlation"][mode]["spearman"]), random, oracle,
+                _own_correlation(task["rank_correlation"][mode]), random, oracle,
             ))  # fmt: skip
     heads = ("task", "actions", "neural", "real", "real, audited", "retention", "rank correlation",
              "random: neural / real", "oracle")  # fmt: skip
@@ -255,8 +262,8 @@ def _variants_table(result: dict[str, Any]) -> str:
         )
         for task in result["tasks"] for arm, numbers in task["variants"].items() for mode, number in numbers.items()
     ]  # fmt: skip
-    heads = ("task", "trained with", "actions", "real return", "after steps, per seed",
-             f"steps to {SOLVED:.0%} on real", "minutes")  # fmt: skip
+    heads = ("task", "trained with", "actions", "real return", "steps trained, per seed",
+             f"steps to {SOLVED:.0%} on real, per seed", "minutes to that, per seed")  # fmt: skip
     return table(heads, rows)
 
 
@@ -291,8 +298,8 @@ def _not_run_text(result: dict[str, Any]) -> str:
     text = f"Training seeds that were run, of {run['seeds']}:\n\n{table(('task', *arms), rows)}\n\n"
     if run["command"]:
         text += (
-            f"The rest, where the folder of `--out`, these weights and this recipe are, without doing again what there "
-            f"is; elsewhere all of it:\n\n```sh\n{run['command']}\n```\n\n"
+            f"The rest, where the folder of `--out`, these weights and the recipe above are, without doing again what "
+            f"there is; elsewhere all of it:\n\n```sh\n{run['command']}\n```\n\n"
         )
     return (
         text + "Networks trained with and without context corruption (wrong tiles put into their past, and sessions "

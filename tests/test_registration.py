@@ -55,7 +55,7 @@ def test_import_is_light() -> None:  # A2
 def test_import_draws_no_setups() -> None:  # half a second of the import, once
     code = (
         "import nc_gym; from nc_gym import registration, tasks; tasks.Task._setup_values = None;"
-        "registration.load_card.cache_clear(); nc_gym.register_envs()"
+        "registration._CARDS.clear(); nc_gym.register_envs()"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 
@@ -161,6 +161,8 @@ def test_cards_registry_and_docstring_list_the_same_ids() -> None:  # A7
         ('machine = "terminal"', "machine = terminal", "card.toml: Invalid value"),
         ('machine = "terminal"', 'machine = "terminal"\nword = ["ls"]', "unknown field 'word'; a card has boots,"),
         ("reward_threshold = 0.95", 'reward_threshold = "high"', "reward_threshold is 'high'; expected a number"),
+        ('boots = [""]', 'boots = "ab"', "boots is 'ab'; expected a list of texts"),
+        ('id = "nc_gym/TerminalEcho-v0"', "id = 3", "id and summary are 3 and .*; expected two texts"),
         ('success = [{ line = "{word}" }]', 'success = { line = "{word}" }', "a value is of the wrong kind"),
         ("typing_share = 0.5", "typing_share = [1]", "a value is of the wrong kind .*; compare with envs"),
         ('instruction = "Print', 'instruction = "{} Print', "card.toml: "),
@@ -231,13 +233,13 @@ def test_an_own_card_that_was_edited_is_registered_as_it_is_now(own_card: Path) 
 
 def test_commands_know_the_environments_of_an_own_card(own_card: Path, tmp_path: Path) -> None:
     """In a process of its own, as people run them: the card is registered nowhere else."""
-    command = [Path(sys.executable).with_name("nc-gym"), "--card", own_card, "record", "own/TerminalHello-v0"]
+    command = [Path(sys.executable).with_name("nc-gym"), "--env-card", own_card, "record", "own/TerminalHello-v0"]
     command += ["--machine", "real", "--video", tmp_path / "a.mp4"]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
     assert done.returncode == 0 and (tmp_path / "a.mp4").stat().st_size > 0, done.stderr
     unknown = subprocess.run(list(map(str, [command[0], *command[3:]])), capture_output=True, text=True)
     assert unknown.returncode == 1 and "no environment 'own/TerminalHello-v0'" in unknown.stderr
-    assert "nc-gym --card FILE" in unknown.stderr
+    assert "nc-gym --env-card FILE" in unknown.stderr
 
 
 def test_own_environment_travels_into_another_process(own_card: Path) -> None:
@@ -258,5 +260,12 @@ def test_own_card_cannot_take_an_id_and_must_exist(own_card: Path) -> None:
     own_card.write_text(OWN.replace("own/TerminalHello-v0", "nc_gym/TerminalEcho-v0"))
     with pytest.raises(CardError, match=r"own\.toml: the id 'nc_gym/TerminalEcho-v0' is already registered"):
         nc_gym.register_card(own_card)
+    own_card.write_text(OWN)
+    nc_gym.register_card(own_card)
+    for id, words in (("nc_gym/TerminalEcho-v0", "already registered"), ("own hello", "(?i)malformed")):
+        own_card.write_text(OWN.replace("own/TerminalHello-v0", id))
+        with pytest.raises(CardError, match=words):
+            nc_gym.register_card(own_card)
+        assert "own/TerminalHello-v0" in gym.registry  # what was there stays
     with pytest.raises(CardError, match=r"no card at .*/other\.toml; pass the path of a TOML file"):
         nc_gym.register_card(own_card.with_name("other.toml"))

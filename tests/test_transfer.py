@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from nc_gym import readme_tables, recording
 from nc_gym.agent_env import EnvSetting
-from nc_gym.agent_file import MEMO, load_agent, sha256, write_json
+from nc_gym.agent_file import MEMO, AgentError, load_agent, sha256, write_json
 from nc_gym.agent_train import Point
 from nc_gym.bench import host
 from nc_gym.cli import app
@@ -27,12 +27,15 @@ from nc_gym.transfer import (
     Study,
     arm_setting,
     baselines,
+    check_job,
     check_weights,
     common_number,
     curve,
     finished,
     jobs,
     not_run,
+    plan_of,
+    run_job,
     seeds_done,
     with_options,
 )
@@ -167,7 +170,7 @@ def judged(env: str, neural: float, real: float, minutes: dict[str, list[float |
     return {
         "env": env, "random": scored(0, 0), "oracle": scored(1, 1), "neural": in_both(numbers),
         "minutes_to_solve": in_both(minutes), "steps_to_solve": in_both({"neural": [7000]}),
-        "variants": {"neural": in_both({"mean": real})}, "rank_correlation": in_both({"spearman": None}),
+        "variants": {"neural": in_both({"mean": real})}, "rank_correlation": in_both({"spearman": 1.0, "distinct": 4}),
         "seeds": {arm: [
             {"seed": k, "minutes_to_solve": in_both(each), "points": [in_both(scored(neural, real)) | HOST]}
             for k, each in enumerate(of_seeds)
@@ -222,7 +225,7 @@ def test_the_headline_does_not_hide_the_worst_task_or_that_there_is_one_seed() -
 
 def test_tables_show_intervals_of_several_seeds_only() -> None:
     one = reported(THREE[0])
-    assert "| 50.0% | 100.0% | 100.0% | 2.000 | undefined |" in tasks_table(one) and "(" not in tasks_table(one)
+    assert "| 50.0% | 100.0% | 100.0% | 2.000 | too few points |" in tasks_table(one) and "(" not in tasks_table(one)
     wide = {"low": 0.25, "high": 0.75}
     several = judged(ECHO, 0.5, 1.0, {"neural": [2.0, 2.0]})
     several["neural"]["argmax"]["neural_success"] |= wide
@@ -369,15 +372,23 @@ def test_tasks_and_arms_may_be_listed_with_spaces(tmp_path: Path, monkeypatch: p
     assert set(found.hyperparameters) == {ECHO, ADD} and "n_envs" not in found.hyperparameters[ADD]
 
 
-def make_job(study: Study, env: str, arm: str, seed: int, judged: bool = True, solved: float = 0.0) -> None:
+def make_job(
+    study: Study, env: str, arm: str, seed: int, judged: bool = True, solved: float = 0.0, seconds: float = 1.0
+) -> None:
     """Leaves what a job leaves that trained 16 steps: a checkpoint, and its scores if they are done."""
+    if arm == "real" and not (study.out / env.rpartition("/")[2] / "neural" / f"seed-{seed}").exists():
+        make_job(study, env, "neural", seed)  # a real arm trains as long as its neural one did
     run = study.out / env.rpartition("/")[2] / arm / f"seed-{seed}"
     for folder in ("checkpoints", *(["scores"] if judged else [])):
         (run / folder).mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(run / "checkpoints" / "0000000016.zip", "w") as archive:
-        archive.writestr(MEMO, json.dumps({"points": [asdict(Point(16, 1.0, solved, solved, solved, solved))]}))
+        job = Job(EnvSetting(env), arm, seed)
+        plan = plan_of(study, job).describe() if env in study.hyperparameters else {}
+        point = Point(16, seconds, solved, solved, solved, solved)
+        archive.writestr(MEMO, json.dumps({"plan": plan, "points": [asdict(point)]}))
     if judged:
-        (run / "scores" / "0000000016.json").touch()
+        kept = {"episodes": study.episodes, "test_seed": study.test_seed, "card_sha256": card_sha256("terminal")}
+        write_json(run / "scores" / "0000000016.json", kept | {"scores": []})
 
 
 def test_what_was_not_run_is_told_with_a_command_that_runs_it(tmp_path: Path) -> None:
@@ -429,6 +440,32 @@ def test_a_job_that_mastered_its_task_is_done_however_few_steps_it_took(tmp_path
     for seed, solved in enumerate((0.5, 1.0)):
         make_job(longer, ECHO, "neural", seed, solved=solved)
     assert seeds_done(longer, longer.settings[0], "neural") == [1]
+
+
+def test_a_real_arm_is_done_when_it_took_as_long_as_the_neural_one(tmp_path: Path) -> None:
+    part = study(tmp_path)
+    for seed, seconds in enumerate((1.0, 9.0)):
+        make_job(part, ECHO, "neural", seed, seconds=2.0)
+        make_job(part, ECHO, "real", seed, seconds=seconds)
+    assert seeds_done(part, part.settings[0], "real") == [1]
+
+
+def test_jobs_of_another_recipe_or_judged_otherwise_are_not_taken_for_the_studys(tmp_path: Path) -> None:
+    part = study(tmp_path, hyperparameters={ECHO: {"n_epochs": 8}})
+    make_job(part, ECHO, "neural", 0)
+    job = Job(part.settings[0], "neural", 0)
+    check_job(part, job)
+    with pytest.raises(AgentError, match=r"was started with hyperparameters=\{'n_epochs': 8\}, not \{'n_epochs': 4\}"):
+        check_job(replace(part, hyperparameters={ECHO: {"n_epochs": 4}}), job)
+    with pytest.raises(ValueError, match=r"made with 1 episodes from seed 0, not 2 from 0"):
+        check_job(replace(part, episodes=2), job)
+
+
+def test_a_job_that_is_done_trains_and_opens_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    part = study(tmp_path, hyperparameters={ECHO: {}})
+    make_job(part, ECHO, "neural", 0)
+    monkeypatch.setattr("nc_gym.transfer.train", lambda *_, **__: pytest.fail("it trained"))
+    assert [point.steps for point in run_job(part, Job(part.settings[0], "neural", 0))] == [16]
 
 
 def test_scores_of_other_weights_than_those_named_are_not_published() -> None:

@@ -137,26 +137,25 @@ class XDesktop(RealRows[Event]):
                 self._start([row])
                 self._restarted[row] = True
 
-    def _lost(self, row: int, reason: str) -> str:
+    def _lost(self, row: int, unsent: str) -> str:
         """Looks at a row's screen; returns why its desktop must be restarted, or nothing.
 
         Args:
             row: which one.
-            reason: the same, if an event could not be sent.
+            unsent: why its event could not be sent, or nothing.
         """
         server = self._servers[row]
-        if crash := server.crash():
-            return crash
-        if not reason and self._busy[row] > HANG_CAP:
+        if reason := server.crash() or unsent:
+            return reason
+        if self._busy[row] > HANG_CAP:
             return f"its programs ran on for more than {HANG_CAP:g} s"
-        if not reason and not server.alive():
+        if not server.alive():
             return "all of its programs ended"
-        if not reason:
-            try:
-                self._see(row)
-            except ServerLost as error:
-                return str(error)
-        return reason
+        try:
+            self._see(row)
+        except ServerLost as error:
+            return str(error)
+        return ""
 
     def _stroke(self, row: int, stroke: Stroke) -> None:
         """Sends a stroke; a press where another one was waits until the two no longer make a double click.

@@ -14,9 +14,9 @@ from nc_gym.machines.shell import BASHRC
 
 AUTH = b"MIT-MAGIC-COOKIE-1"
 LIMITS = {"nproc": 96, "as": 512 << 20, "fsize": 4 << 20, "core": 0, "nofile": 256}
-"""Limits of every program of a desktop."""
+"""Limits of every program of a desktop; ``nproc`` counts all processes of the sandbox."""
 SHELL_LIMITS = {**sandbox.LIMITS, "nproc": 64}
-"""Those of the shells in xterm: a terminal machine's, but an xterm takes four processes of the same desktop."""
+"""Those of the shells in xterm: a terminal machine's, but each open xterm is three processes of the same sandbox."""
 PACKAGES = {
     "/usr/bin/Xvfb": "xvfb", "/usr/bin/jwm": "jwm", "/usr/bin/xterm": "xterm", "/usr/bin/xcalc": "x11-apps",
     "/usr/bin/xedit": "x11-apps", "/usr/share/fonts/X11/misc/cursor.pcf.gz": "xfonts-base",

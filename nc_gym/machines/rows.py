@@ -68,7 +68,7 @@ class RealRows(ABC, Generic[Event]):
         )
 
     def restarted(self) -> NDArray[np.bool_]:
-        """Tells which computers died or hung, or lost a program, and were restarted in the last step, bool (N,)."""
+        """Tells which computers were lost (they died, hung, or lost a program) and restarted in the last step, (N,)."""
         return self._restarted.copy()
 
     def __enter__(self: Rows) -> Rows:

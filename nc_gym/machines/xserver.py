@@ -35,7 +35,7 @@ from nc_gym.machines.window import Window
 
 Seen = TypeVar("Seen")
 _READY = b"ready\n"
-_CRASHED = re.compile(rb"^crashed: (.*)$", re.MULTILINE)  # start.sh, run.sh
+_CRASHED = re.compile(rb"crashed: ([ -~]{1,80})\n")  # of start.sh and run.sh, but others in there can write it, too
 _LOOKS = 5  # at what changes meanwhile: windows that come and go, programs that draw
 _LOOK_APART = 0.01  # seconds in which a program that draws gets to the end of a line
 _REPLY_CAP = 10.0  # seconds in which an idle server must answer
