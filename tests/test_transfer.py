@@ -296,8 +296,8 @@ def test_the_page_says_why_a_task_is_exploited_or_that_nobody_knows() -> None:
 
 
 def test_notes_explain_by_task_and_faulty_ones_are_refused(tmp_path: Path) -> None:
-    note = read_notes(ROOT / "docs", "cdc27c21" + 56 * "0")["TerminalReadFlag-v0"]
-    assert "the file whose name the word begins with" in note
+    note = read_notes(ROOT / "docs", "ff30a49b" + 56 * "0")["TerminalReadFlag-v0"]
+    assert "the file whose name begins so" in note
     assert read_notes(ROOT / "docs", 64 * "0") == {}  # about other weights
     assert read_notes(tmp_path, "") == {}
     (tmp_path / "exploits").mkdir()
