@@ -263,7 +263,9 @@ class Engine:
             ValueError: the card does not say how to solve the task with words.
         """
         goal = self.episodes[row].goal
-        if isinstance(self.actions, EventActions) or not goal.success:
+        if not goal.success:
+            return []
+        if isinstance(self.actions, EventActions):
             return [self.actions.action(event) for event in goal.script]
         if not goal.words:
             preset = self._inputs.preset

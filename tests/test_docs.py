@@ -137,7 +137,7 @@ def test_every_task_was_measured_and_is_neither_impossible_nor_solved_by_chance(
         assert (ROOT / "docs" / "envs" / f"{task.split('/')[1]}.gif").is_file()
 
 
-@pytest.mark.parametrize("folder", ["docs", "docs/transfer_desktop"])
+@pytest.mark.parametrize("folder", ["docs", "docs/transfer_before", "docs/transfer_desktop"])
 def test_the_page_of_a_study_says_what_its_json_does(folder: str) -> None:
     result = json.loads((ROOT / folder / "transfer.json").read_text())
     assert (ROOT / folder / "transfer.md").read_text() == transfer_report.page(result)
