@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from math import inf
@@ -56,6 +57,7 @@ def publish(study: Study, docs: Path, command: str) -> dict[str, Any]:
     }  # fmt: skip
     docs.mkdir(parents=True, exist_ok=True)
     (docs / JSON).write_text(dumps(result), encoding="utf-8")
+    result = json.loads(dumps(result))  # the page says what the file holds, which is rounded
     _plot_curves(result, docs / CURVES)
     _plot_scatter(result, docs / SCATTER)
     (docs / PAGE).write_text(page(result), encoding="utf-8")
