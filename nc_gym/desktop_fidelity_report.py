@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -123,8 +124,8 @@ def _similar(similarity: dict[str, Any] | None) -> str:
 
 
 def class_mean(table: dict[str, dict[str, float]]) -> float:
-    """Returns the mean accuracy over classes of transitions, each counted once however many events it has."""
-    return sum(each["share"] for each in table.values()) / len(table)
+    """Returns the mean accuracy over classes of transitions, each counted once however few its events; nan of none."""
+    return sum(each["share"] for each in table.values()) / len(table) if table else nan
 
 
 def lpips_sentence(similarity: dict[str, Any] | None) -> str:

@@ -193,15 +193,14 @@ def folder(study: Study, job: Job) -> Path:
 
 def seeds_done(study: Study, setting: EnvSetting, arm: str) -> list[int]:
     """Returns the training seeds of an arm and a task whose jobs are trained and judged to their end."""
-    done = []
-    for seed in range(study.seeds):
-        job = Job(setting, arm, seed)
-        saved = checkpoints(folder(study, job))
-        if saved and _trained(study, job, saved[-1]) and all(
-            _score_file(study, job, int(checkpoint.stem)).exists() for checkpoint in saved
-        ):  # fmt: skip
-            done.append(seed)
-    return done
+    return [seed for seed in range(study.seeds) if is_done(study, Job(setting, arm, seed))]
+
+
+def is_done(study: Study, job: Job) -> bool:
+    """Tells whether a job is trained and judged to its end."""
+    saved = checkpoints(folder(study, job))
+    judged = all(_score_file(study, job, int(checkpoint.stem)).exists() for checkpoint in saved)
+    return bool(saved) and judged and _trained(study, job, saved[-1])
 
 
 def _trained(study: Study, job: Job, newest: Path) -> bool:
@@ -267,7 +266,7 @@ def run(study: Study) -> None:
 
 def run_job(study: Study, job: Job) -> list[Point]:
     """Trains a job, judges its checkpoints and returns its learning curve; of a job that is done, only the curve."""
-    if job.seed in seeds_done(study, job.setting, job.arm):
+    if is_done(study, job):
         check_job(study, job)
         return curve(study, job)
     plan, out = plan_of(study, job), folder(study, job)

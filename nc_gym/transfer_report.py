@@ -56,8 +56,9 @@ def publish(study: Study, docs: Path, command: str) -> dict[str, Any]:
         "summary": summary(tasks), "not_run": not_run(study, command), "exploits": found, "tasks": tasks,
     }  # fmt: skip
     docs.mkdir(parents=True, exist_ok=True)
-    (docs / JSON).write_text(dumps(result), encoding="utf-8")
-    result = json.loads(dumps(result))  # the page says what the file holds, which is rounded
+    text = dumps(result)
+    (docs / JSON).write_text(text, encoding="utf-8")
+    result = json.loads(text)  # the page says what the file holds, which is rounded
     _plot_curves(result, docs / CURVES)
     _plot_scatter(result, docs / SCATTER)
     (docs / PAGE).write_text(page(result), encoding="utf-8")

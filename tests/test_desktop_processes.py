@@ -102,4 +102,5 @@ def test_close_leaves_no_process_and_can_be_called_twice() -> None:
     assert len(started) >= 8  # two each of bwrap x 2, Xvfb, jwm
     machine.close()
     machine.close()
+    assert sandboxes_of(os.getpid()) == before
     assert [pid for pid in started if Path(f"/proc/{pid}").exists()] == []  # nor below another parent
